@@ -1,0 +1,53 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEBIAN := redis-server fuse3
+
+export DEBIAN_FRONTEND := noninteractive
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+help: ## Show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: $(VENV)/.ready ## Make .venv with all that run, tests and benches need
+
+$(VENV)/.ready: requirements.txt requirements-test.txt setup.cfg setup.py pyproject.toml $(wildcard stor/redis/*.c)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stor needs Python 3.11 or newer: make venv PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/debian python3-venv
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.txt -r requirements-test.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --config-settings editable_mode=compat --editable .
+	@$(BIN)/python -c 'import stor.redis._lane' 2>/dev/null || echo "No C compiler or Python headers: stor.redis._lane is left out; all works, the Redis proxy less fast."
+	@touch $@
+
+run: venv ## Start the tour: all this machine can do, on loopback
+	$(BIN)/twistd -n stor --config stor.example.toml run
+
+check: venv ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_layers.py
+
+test: packages check ## Check, then all tests, on real servers
+	$(BIN)/python -m pytest
+
+packages: ## Install the Debian packages that the tests need, when root
+	@tools/debian $(DEBIAN)
+
+test-compat: venv packages ## Redis's own test suite and redis-py's, through the proxy
+	PYTHON=$(BIN)/python tests/compat/run
+
+bench: venv ## Side by side with HAProxy and nutcracker, where they are installed
+	$(BIN)/python -m bench.redis
+
+lock: venv ## Pin the newest versions
+	$(BIN)/python -m pip install --quiet pip-tools
+	for name in requirements requirements-test; do $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host $$name.in; done
+
+clean: ## Remove all that is made
+	rm -rf $(VENV) build dist *.egg-info stor/redis/*.so .mypy_cache .ruff_cache .hypothesis .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.PHONY: help venv run check test packages test-compat bench lock clean

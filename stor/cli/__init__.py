@@ -1,0 +1,5 @@
+"""The `stor` command."""
+
+from stor.cli.root import main
+
+__all__ = ["main"]

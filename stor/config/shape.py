@@ -1,0 +1,155 @@
+"""What may be configured: the sections, their keys and defaults."""
+
+from collections.abc import Mapping
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct, field
+
+from stor.config.secret import Secret
+from stor.config.urls import redis_address
+
+Port = Annotated[int, Meta(ge=0, le=65535)]  # 0: the kernel chooses
+Count = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0, le=86400)]
+Cidrs = tuple[str, ...]
+
+
+def check_url(url: Secret | None) -> None:
+    """Say now, without the URL, what is wrong with it."""
+    if url is not None:
+        redis_address(url)
+
+
+def check_cidrs(cidrs: Cidrs) -> None:
+    """Say which of `cidrs` is none."""
+    for cidr in cidrs:
+        try:
+            ip_network(cidr, strict=False)
+        except ValueError:
+            raise ValueError(f"{cidr!r} is no address range such as 10.0.0.0/8") from None
+
+
+class Section(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Read once, never changed."""
+
+
+class Log(Section, frozen=True):
+    """Where log lines begin to be worth writing, and how they look."""
+
+    level: Literal["debug", "info", "warn", "error", "critical"] = "info"
+    format: Literal["json", "text", "auto"] = "auto"
+
+
+class Web(Section, frozen=True):
+    """The HTTP listener."""
+
+    host: str = "127.0.0.1"
+    port: Port = 8080
+    body_bytes: Count = 1 << 20
+    idle_seconds: Seconds = 60.0
+    trusted_proxies: Cidrs = ()
+    bootstrap_open: bool = False
+
+    def __post_init__(self) -> None:
+        check_cidrs(self.trusted_proxies)
+
+
+class User(Section, frozen=True):
+    """A Redis user of ours, with a password and perhaps an upstream of its own."""
+
+    password: Secret | None = None
+    password_file: Path | None = None
+    upstream: Secret | None = None
+    upstream_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        check_url(self.upstream)
+
+
+class Tls(Section, frozen=True):
+    """The Redis listener that speaks TLS; port 0 is off."""
+
+    port: Port = 0
+    cert_file: Path | None = None
+    key_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.port and (self.cert_file is None or self.key_file is None):
+            raise ValueError("a TLS port needs cert_file and key_file")
+
+
+class Limits(Section, frozen=True):
+    """How much strangers and clients may ask of the Redis proxy."""
+
+    connections: Count = 10_000
+    connections_per_address: Count = 1000
+    unauthenticated: Count = 1000
+    login_seconds: Seconds = 10.0
+    failures: Count = 10
+    failure_seconds: Seconds = 60.0
+    output_bytes: Count = 65_536
+    request_bytes: Count = 1 << 20
+
+
+class ProxyProtocol(Section, frozen=True):
+    """Whose word we take for the client's address."""
+
+    trusted: Cidrs = ()
+
+    def __post_init__(self) -> None:
+        check_cidrs(self.trusted)
+
+
+class Redis(Section, frozen=True):
+    """The Redis proxy: where it listens, whom it lets in, and what stands behind it."""
+
+    host: str = "127.0.0.1"
+    port: Port = 6379
+    ipv6: bool = True
+    password: Secret | None = None
+    password_file: Path | None = None
+    url: Secret | None = None
+    url_file: Path | None = None
+    ca_file: Path | None = None
+    insecure_skip_verify: bool = False
+    server: Literal["none", "local"] = "none"
+    drain_seconds: Seconds = 10.0
+    connect_seconds: Seconds = 5.0
+    users: Mapping[str, User] = field(default_factory=dict)
+    tls: Tls = Tls()
+    limits: Limits = Limits()
+    proxy_protocol: ProxyProtocol = ProxyProtocol()
+
+    def __post_init__(self) -> None:
+        check_url(self.url)
+        if "default" in self.users:
+            raise ValueError("the user `default` has its password in [redis]")
+        for name, user in self.users.items():
+            if user.password is None:
+                raise ValueError(f"the user `{name}` has no password")
+
+
+class Volume(Section, frozen=True):
+    """The JuiceFS volume that /bootstrap formats."""
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9-]{1,61}[a-z0-9]$")] = "sharedvol"
+    storage: Literal["s3", "file"] = "s3"
+    bucket: str = ""
+    access_key: Secret | None = None
+    access_key_file: Path | None = None
+    secret_key: Secret | None = None
+    secret_key_file: Path | None = None
+    juicefs: str = "juicefs"
+    format_seconds: Seconds = 60.0
+
+
+class Config(Section, frozen=True):
+    """All of it; what stands in no section is for the whole program."""
+
+    data: Path = Path("stor-data")
+    log: Log = Log()
+    web: Web = Web()
+    redis: Redis = Redis()
+    volume: Volume = Volume()
