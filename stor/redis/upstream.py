@@ -1,0 +1,170 @@
+"""The way to a real Redis: resolved, dialled and signed in anew for every session."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from OpenSSL import SSL, crypto
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
+from twisted.internet.error import ConnectingCancelledError
+from twisted.internet.interfaces import IOpenSSLClientConnectionCreator
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.python.failure import Failure
+from zope.interface import implementer
+
+from stor.errors import ConfigError, Unavailable
+from stor.redis.login import Credential
+from stor.redis.resp import encode
+
+if TYPE_CHECKING:
+    from stor.redis.session import Session
+
+_LONGEST_LINE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a Redis is; `insecure` leaves its certificate unverified."""
+
+    host: str
+    port: int
+    tls: bool = False
+    ca_file: Path | None = None
+    insecure: bool = False
+
+
+class Upstream(Protocol):
+    """One connection to a Redis: a line in answer to the sign-in, then whatever the session makes of it."""
+
+    transport: Any
+    session: Session | None = None
+
+    def __init__(self) -> None:
+        self._heard = b""
+        self._answered: Deferred[bytes] | None = None
+
+    async def sign_in(self, frame: bytes) -> bytes:
+        """Send a login command; give all that came up to the end of its first line, or a little more.
+
+        Raises Unavailable when the connection ends before that.
+        """
+        self._answered = Deferred()
+        self.transport.write(frame)
+        self.transport.resumeProducing()
+        return await self._answered
+
+    def connectionMade(self) -> None:
+        """Make small requests go out at once and a dead peer be noticed; read only when somebody listens."""
+        self.transport.setTcpNoDelay(True)
+        self.transport.setTcpKeepAlive(True)
+        self.transport.pauseProducing()
+
+    def dataReceived(self, data: bytes) -> None:
+        """Take the answer to the sign-in, or pass on."""
+        if self.session is not None:
+            self.session.upstream_said(data)
+            return
+        self._heard += data
+        if b"\r\n" in self._heard or len(self._heard) > _LONGEST_LINE:
+            self.transport.pauseProducing()  # the rest waits until the session has begun
+            if self._answered is not None:
+                heard, self._heard = self._heard, b""
+                answered, self._answered = self._answered, None
+                answered.callback(heard)
+
+    def connectionLost(self, reason: Failure | None = None) -> None:
+        """Tell whoever waits."""
+        if self.session is not None:
+            self.session.lost(self)
+        elif self._answered is not None:
+            answered, self._answered = self._answered, None
+            said = "" if reason is None else reason.getErrorMessage()
+            answered.errback(Unavailable(f"upstream ended the connection instead of answering: {said}"))
+
+
+class _Dialling(Factory):
+    noisy = False
+    protocol = Upstream
+
+
+async def dial(server: Server, seconds: float, reactor: Any) -> Upstream:
+    """Connect, both address families racing, the name looked up anew.
+
+    Raises Unavailable, whose text names the server: for the log, not for a client.
+    """
+    endpoint: Any = HostnameEndpoint(reactor, server.host, server.port, timeout=seconds)
+    if server.tls:
+        endpoint = wrapClientTLS(_client_tls(server), endpoint)
+    try:
+        return cast("Upstream", await endpoint.connect(_Dialling()))
+    except (CancelledError, ConnectingCancelledError):
+        raise  # it was the client who left
+    except Exception as why:
+        raise Unavailable(f"cannot reach {server.host}:{server.port}: {why or type(why).__name__}") from why
+
+
+async def probe(server: Server, credential: Credential, seconds: float, reactor: Any) -> None:
+    """Sign in and leave again; raises Unavailable when that does not work within `seconds`."""
+    try:
+        said = await Deferred.fromCoroutine(_signed_in(server, credential, seconds, reactor)).addTimeout(
+            seconds, reactor
+        )
+    except TooLate:
+        raise Unavailable(f"Redis did not answer within {seconds:g} s") from None
+    if said.startswith(b"-"):
+        raise Unavailable("Redis refuses our credential")
+
+
+async def _signed_in(server: Server, credential: Credential, seconds: float, reactor: Any) -> bytes:
+    upstream = await dial(server, seconds, reactor)
+    try:
+        return await upstream.sign_in(encode(credential.auth() if credential else [b"PING"]))
+    finally:
+        upstream.transport.abortConnection()
+
+
+def check(server: Server) -> None:
+    """Raise ConfigError when the CA file cannot be used."""
+    if server.tls:
+        _client_tls(server)
+
+
+def _client_tls(server: Server) -> IOpenSSLClientConnectionCreator:
+    if server.insecure:
+        return _Unverified(server.host)
+    if server.ca_file is None:
+        return optionsForClientTLS(server.host)
+    try:
+        authorities = _certificates(server.ca_file.read_bytes())
+    except (OSError, crypto.Error) as why:
+        raise ConfigError(f"cannot use the CA file {server.ca_file}: {why or 'not a certificate'}") from why
+    trust = trustRootFromCertificates(authorities)
+    return optionsForClientTLS(server.host, trustRoot=trust)
+
+
+def _certificates(pem: bytes) -> list[Certificate]:
+    end = b"-----END CERTIFICATE-----"
+    found = [Certificate.loadPEM(part + end) for part in pem.split(end)[:-1]]
+    if not found:
+        raise crypto.Error
+    return found
+
+
+@implementer(IOpenSSLClientConnectionCreator)
+class _Unverified:
+    """TLS against listeners only: the name is sent (SNI), the certificate not looked at."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host.encode("idna")
+        self._context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+
+    def clientConnectionForTLS(self, tls: Any) -> SSL.Connection:
+        """Make the connection object for one connection."""
+        connection = SSL.Connection(self._context, None)
+        connection.set_tlsext_host_name(self._host)
+        return connection
