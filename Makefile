@@ -12,6 +12,7 @@ help: ## Show this
 venv: $(VENV)/.ready ## Make .venv with all that run, tests and benches need
 
 $(VENV)/.ready: requirements.txt requirements-test.txt setup.cfg setup.py pyproject.toml $(wildcard stor/redis/*.c)
+	@command -v $(PYTHON) > /dev/null || tools/debian python3
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "stor needs Python 3.11 or newer: make venv PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || tools/debian python3-venv
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -38,7 +39,8 @@ packages: ## Install the Debian packages that the tests need, when root
 test-compat: venv packages ## Redis's own test suite and redis-py's, through the proxy
 	PYTHON=$(BIN)/python tests/compat/run
 
-bench: venv ## Side by side with HAProxy and nutcracker, where they are installed
+bench: venv ## Side by side with HAProxy, nutcracker and a threaded proxy
+	@tools/debian redis-server haproxy nutcracker
 	$(BIN)/python -m bench.redis
 
 lock: venv ## Pin the newest versions

@@ -27,16 +27,17 @@ class Tour(Service):
 
     def text(self) -> str:
         """Commands that work as they stand, in any folder; the password is read from its file, never shown."""
-        secret = f'"$(cat {shlex.quote(str(self._password_file.absolute()))})"'
+        secret = f"$(cat {shlex.quote(str(self._password_file.absolute()))})"
         juicefs = find(self._juicefs)
+        header = f"""printf 'Authorization: Bearer %s\\n' "{secret}\""""  # by a pipe: what is in argv, `ps` shows to all
         web, redis = f"http://127.0.0.1:{self._web_port()}", f"redis://127.0.0.1:{self._redis_port}/0"
-        mount = f"META_PASSWORD={secret} {juicefs or self._juicefs} mount {redis} /tmp/stor-volume"
+        mount = f'META_PASSWORD="{secret}" {juicefs or self._juicefs} mount {redis} /tmp/stor-volume'
         return f"""
 stor is up: a Redis proxy on 127.0.0.1 port {self._redis_port}, HTTP on {web} (/up /readyz /metrics /bootstrap).
 The proxy's password is in {self._password_file.absolute()}. Try, in another terminal:
 
-  REDISCLI_AUTH={secret} redis-cli -p {self._redis_port} ping
-  curl -X POST -H "Authorization: Bearer "{secret} {web}/bootstrap
+  REDISCLI_AUTH="{secret}" redis-cli -p {self._redis_port} ping
+  {header} | curl -X POST -H @- {web}/bootstrap
   mkdir -p /tmp/stor-volume && {mount}
 
 {self._left_out(juicefs)}Ctrl-C ends it.

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Iterable
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
 from stor.errors import BadRequest, ConfigError
@@ -34,6 +35,7 @@ class Trusted:
         return found is not None and any(found in network for network in self._networks)
 
 
+@lru_cache(maxsize=4096)  # the same few addresses are asked about many times for each connection
 def parse(text: str) -> IPv4Address | IPv6Address | None:
     """Read an address; IPv4 inside IPv6 (`::ffff:1.2.3.4`) is taken as IPv4, a zone is dropped."""
     try:

@@ -117,6 +117,12 @@ class RedisProxy(Service):
             except Exception as why:
                 raise ConfigError(f"redis: cannot listen on {listener.host}, port {listener.port}: {why}") from why
             self.ports.append(port)
+            Logger().info(
+                "redis listens on {host} port {port}{how}",
+                host=listener.host,
+                port=port.getHost().port,
+                how="" if listener.certificate is None else " (TLS)",
+            )
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, let what is under way finish until the deadline, close the rest."""
