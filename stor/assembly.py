@@ -105,12 +105,15 @@ def _upstream(config: Config, house: House, reactor: Any) -> RedisUrl:
 
 def _address(config: Config) -> RedisUrl | None:
     """The upstream that is configured, None when there is none."""
+    return None if config.redis.url is None else _place(config.redis.url, config)
+
+
+def _place(url: Secret, config: Config) -> RedisUrl:
+    """Read an upstream's URL, and see that it can be used."""
     redis = config.redis
-    if redis.url is None:
-        return None
-    found = redis_address(redis.url, ca_file=redis.ca_file, insecure_skip_verify=redis.insecure_skip_verify)
-    if found.insecure_skip_verify:
-        Logger().warn("redis: the certificate of the upstream is NOT verified")
+    found = redis_address(url, ca_file=redis.ca_file, insecure_skip_verify=redis.insecure_skip_verify)
+    if found.tls and found.insecure_skip_verify:
+        Logger().warn("redis: the certificate of an upstream is NOT verified")
     check(_server(found))
     return found
 
@@ -148,13 +151,7 @@ def _users(config: Config, upstream: RedisUrl) -> Users:
     password = proxy_password(config)
     found = [] if password is None else [_user("default", password, upstream)]
     for name, user in config.redis.users.items():
-        place = upstream
-        if user.upstream is not None:
-            place = redis_address(
-                user.upstream,
-                ca_file=config.redis.ca_file,
-                insecure_skip_verify=config.redis.insecure_skip_verify,
-            )
+        place = upstream if user.upstream is None else _place(user.upstream, config)
         if user.password is not None:
             found.append(_user(name, user.password.reveal(), place))
     return Users(found, open_as=_user("default", "", upstream))
@@ -192,6 +189,7 @@ def _redis(config: Config, upstream: RedisUrl, house: House, registry: Collector
 
     def prepare(new: Config) -> Callable[[], None]:
         users = _users(new, _address(new) or upstream)
+        proxy.check(users)
         return lambda: proxy.reload(users)
 
     house.reloads(prepare)

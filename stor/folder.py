@@ -3,7 +3,9 @@
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
+from tempfile import mkstemp
 
 from twisted.application.service import Service
 
@@ -49,14 +51,30 @@ def kept_secret(path: Path) -> str:
     """Give the secret kept in this file; made, with 256 random bits, when there is none yet (mode 0600)."""
     make(path.parent)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    except FileExistsError:
-        return path.read_text().strip()
+        if not path.exists():
+            _make_secret(path)
+        text = path.read_text().strip()
     except OSError as why:
-        raise ConfigError(f"cannot make {path}: {why.strerror}") from None
-    text = secrets.token_urlsafe(32)
-    with os.fdopen(fd, "w") as file:
-        file.write(text + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+        raise ConfigError(f"{path}: {why.strerror}") from None
+    if not text:
+        raise ConfigError(f"{path} is empty; remove it to have a new one made")
     return text
+
+
+def _make_secret(path: Path) -> None:
+    """Write it whole or not at all, and never over one that is there."""
+    fd, name = mkstemp(dir=path.parent, prefix=".secret-")  # mode 0600
+    try:
+        with os.fdopen(fd, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        Path(name).unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

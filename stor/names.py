@@ -1,5 +1,6 @@
 """Names are looked up in threads of their own: a name server that hangs may hold up lookups, and nothing else."""
 
+from threading import Thread
 from typing import Any
 
 from twisted.application.service import Service
@@ -9,12 +10,20 @@ from twisted.python.threadpool import ThreadPool
 THREADS = 4
 
 
+class _Daemon(Thread):
+    """A look-up that hangs must not keep the process from ending."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs, daemon=True)
+
+
 class Names(Service):
     """Installs a resolver that uses its own pool, for as long as it runs."""
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
         self._pool = ThreadPool(0, THREADS, "names")
+        self._pool.threadFactory = _Daemon
         self._before: Any = None
 
     def startService(self) -> None:

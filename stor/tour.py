@@ -29,7 +29,7 @@ class Tour(Service):
         """Commands that work as they stand, in any folder; the password is read from its file, never shown."""
         secret = f"$(cat {shlex.quote(str(self._password_file.absolute()))})"
         juicefs = find(self._juicefs)
-        header = f"""printf 'Authorization: Bearer %s\\n' "{secret}\""""  # by a pipe: what is in argv, `ps` shows to all
+        header = f"""printf 'Authorization: Bearer %s\\n' "{secret}\""""  # piped: argv is for all to see
         web, redis = f"http://127.0.0.1:{self._web_port()}", f"redis://127.0.0.1:{self._redis_port}/0"
         mount = f'META_PASSWORD="{secret}" {juicefs or self._juicefs} mount {redis} /tmp/stor-volume'
         return f"""

@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import socket
-import ssl
 import subprocess
 import tempfile
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from tests.certificates import make_certificate
+from tests.certificates import Authority
 from tests.programs import program
 
 START_SECONDS = 20.0
@@ -183,11 +182,15 @@ class RedisServer(Server):
 
 
 class TlsRedisServer(RedisServer):
-    """A redis-server that speaks only TLS, with a certificate of its own for 127.0.0.1 and localhost."""
+    """A redis-server that speaks only TLS, certified for `host` by an authority (its own, unless given)."""
 
-    def __init__(self, *args: str, config_lines: Sequence[str] = ()) -> None:
+    def __init__(
+        self, *args: str, config_lines: Sequence[str] = (), authority: Authority | None = None, host: str = "localhost"
+    ) -> None:
         super().__init__(*args, config_lines=config_lines)
-        self.certificate, self._key = make_certificate(self.folder)
+        authority = authority or Authority(self.folder)
+        self.authority_file = authority.file
+        self._certificate, self._key = authority.certificate("server", host)
 
     @property
     def url(self) -> str:
@@ -203,23 +206,18 @@ class TlsRedisServer(RedisServer):
         lines = [
             "port 0",
             f"tls-port {self.port}",
-            f'tls-cert-file "{self.certificate}"',
+            f'tls-cert-file "{self._certificate}"',
             f'tls-key-file "{self._key}"',
-            f'tls-ca-cert-file "{self.certificate}"',
+            f'tls-ca-cert-file "{self.authority_file}"',
             "tls-auth-clients no",
         ]
         return super().stdin() + "\n".join(lines).encode() + b"\n"
 
     def answers(self) -> bool:
-        """A PING through TLS gets an answer."""
-        trust = ssl.create_default_context(cafile=str(self.certificate))
+        """It takes connections: whom it is certified for may be another name than ours."""
         try:
-            with (
-                socket.create_connection(("127.0.0.1", self.port), timeout=1) as plain,
-                trust.wrap_socket(plain, server_hostname="127.0.0.1") as talk,
-            ):
-                talk.sendall(b"PING\r\n")
-                return talk.recv(64)[:1] in {b"+", b"-"}
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
         except OSError:
             return False
 

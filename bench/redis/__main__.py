@@ -45,7 +45,7 @@ class Effort:
     idle_sessions: int
 
 
-FULL = Effort(rounds=4, load_seconds=1.2, login_seconds=2.0, idle_sessions=5000)
+FULL = Effort(rounds=4, load_seconds=2.0, login_seconds=2.0, idle_sessions=5000)
 QUICK = Effort(rounds=1, load_seconds=0.5, login_seconds=0.5, idle_sessions=500)
 
 

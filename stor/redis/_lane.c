@@ -13,7 +13,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-enum { LINE = 64 * 1024, BUFFER = 256 * 1024, BATCH = 256 };
+enum { LINE = 64 * 1024, BUFFER = 256 * 1024, BATCH = 256, LONGEST = 7, NO_NAME = 512 << 20 };
 enum { MOVED, LEFT, ENDED, BROKEN };
 #define LARGEST (1LL << 62)
 
@@ -51,7 +51,7 @@ static int integer(const char *p, Py_ssize_t n, long long *value)
     return 1;
 }
 
-/* Read a mark, a number, CR and a byte; where it goes on, or -1 when more must come or Redis refuses it. */
+/* Read a mark, a number and CRLF; where it goes on, or -1 when more must come or it is doubtful. */
 static Py_ssize_t header(Framer *f, const char *data, Py_ssize_t at, Py_ssize_t stop, char mark, long long *value)
 {
     const char *begin = data + at, *end = memchr(begin, '\r', stop - at);
@@ -61,27 +61,36 @@ static Py_ssize_t header(Framer *f, const char *data, Py_ssize_t at, Py_ssize_t 
         return -1;
     }
     if (*begin != mark || !integer(begin + 1, end - begin - 1, value) ||
-        (mark == '*' ? *value > 0x7FFFFFFF : *value < 0 || *value > LARGEST)) {
+        (mark == '*' ? *value > 0x7FFFFFFF : *value < 0 || *value > LARGEST) || end[1] != '\n') {
         f->opaque = 1;
         return -1;
     }
     return end + 2 - data;
 }
 
-/* Begin a frame whose name is not AUTH or HELLO; where it goes on, or -1 to wait or have it read. */
+/* Whether a name, of which up to LONGEST bytes are looked at, is one of NAMES or has a NUL in it. */
+static int is_read(const char *name, Py_ssize_t size)
+{
+    return (size == 4 && !strncasecmp(name, "AUTH", 4)) || (size == 5 && !strncasecmp(name, "HELLO", 5)) ||
+           (size == 6 && !strncasecmp(name, "SCRIPT", 6)) || memchr(name, 0, size) != NULL;
+}
+
+/* Begin a frame that may pass unread; where it goes on, or -1 to wait or have it read. */
 static Py_ssize_t begin(Framer *f, const char *data, Py_ssize_t at, Py_ssize_t stop)
 {
     long long count, size;
+    Py_ssize_t looked_at;
 
-    if (data[at] != '*')
+    if (data[at] != '*' || (at = header(f, data, at, stop, '*', &count)) < 0 || count <= 0)
         return -1;
-    if ((at = header(f, data, at, stop, '*', &count)) < 0 || count <= 0)
-        return at;
     if (at == stop || (at = header(f, data, at, stop, '$', &size)) < 0)
         return -1;
-    if (size == 4 && (stop - at < 4 || !strncasecmp(data + at, "AUTH", 4)))
+    if (size > NO_NAME) {
+        f->opaque = 1;
         return -1;
-    if (size == 5 && (stop - at < 5 || !strncasecmp(data + at, "HELLO", 5)))
+    }
+    looked_at = size < LONGEST ? (Py_ssize_t)size : LONGEST;
+    if (stop - at < looked_at || is_read(data + at, looked_at))
         return -1;
     f->args = count - 1;
     f->skip = size + 2;
@@ -225,7 +234,7 @@ static int move(Lane *self)
     rest = PyBytes_FromStringAndSize(buffer + sent, received - sent);
     if (rest == NULL)
         return -1;
-    Py_SETREF(self->rest, rest);
+    Py_XSETREF(self->rest, rest);
     self->clean = clean - sent;
     return self->outcome = LEFT;
 }

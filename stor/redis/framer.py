@@ -1,9 +1,10 @@
 """Where one request ends and the next begins: skipped by announced length, never by searching in payloads.
 
 Pure. `Framer.scan` says how far a stream may pass unread. It stops in front of what has to be read: a frame
-that is or may become AUTH or HELLO, an inline command, a header that is not complete. Once a header is one
-that Redis refuses (and closes after), or that could be read in two ways, the framer is `opaque`: all passes,
-nothing is looked at again, so that no credential of ours can ever be written into what is somebody's payload.
+whose name is or may become one of NAMES, a name with a NUL in it, an inline command, an empty frame, a header
+that is not complete. Once a header is one that Redis refuses (and closes after), or that two servers could
+read in two ways, the framer is `opaque`: all passes, nothing is looked at again, so that no credential of
+ours can ever be written into what is somebody's payload.
 
 `stor.redis._lane` holds the same thing compiled; `tests/redis/test_lane.py` holds the two against each other.
 """
@@ -12,8 +13,10 @@ from __future__ import annotations
 
 from stor.redis.resp import LINE, integer
 
+NAMES = (b"AUTH", b"HELLO", b"SCRIPT")
+_LONGEST = 7  # bytes of a name that are looked at: one more than the longest of NAMES
+_NO_NAME = 512 << 20
 _RANGES = {ord("*"): (-(1 << 63), 0x7FFFFFFF), ord("$"): (0, 1 << 62)}
-_LOGIN_NAMES = {4: b"AUTH", 5: b"HELLO"}
 
 
 class Framer:
@@ -58,36 +61,35 @@ class Framer:
         return stop if self.opaque else at
 
     def _begin(self, data: bytes | bytearray, at: int, stop: int) -> int:
-        """Begin a frame whose name is not one of ours; where it goes on, or 0 to wait or have it read."""
+        """Begin a frame that may pass unread; where it goes on, or 0 to wait or have it read."""
         if data[at] != ord("*"):
             return 0
         count, name_at = self._header(data, at, stop, ord("*"))
-        if count is None:
+        if count is None or count <= 0:
             return 0
-        if count <= 0:
-            return name_at
         size, text_at = self._header(data, name_at, stop, ord("$"))
         if size is None:
             return 0
-        name = _LOGIN_NAMES.get(size)
-        if name and (text_at + size > stop or bytes(data[text_at : text_at + size]).upper() == name):
+        if size > _NO_NAME:  # Redis refuses it, and there is no name to wait for
+            self.opaque = True
+            return 0
+        looked_at = min(size, _LONGEST)
+        name = bytes(data[text_at : min(text_at + looked_at, stop)])
+        if len(name) < looked_at or name.upper() in NAMES or b"\0" in name:
             return 0
         self.args, self.skip = count - 1, size + 2
         return text_at
 
     def _header(self, data: bytes | bytearray, at: int, stop: int, mark: int) -> tuple[int | None, int]:
-        """Read a mark, a number, CR and a byte; None when more must come, and opaque when Redis refuses it."""
+        """Read a mark, a number and CRLF; None when more must come, and opaque when it is doubtful."""
         end = data.find(b"\r", at, stop)
         if end < 0 or end + 1 >= stop:
             self.opaque = stop - at > LINE or data.find(b"\0", at, stop if end < 0 else end) >= 0
             return None, at
-        value = integer(bytes(data[at + 1 : end])) if data[at] == mark and end - at <= 21 else None
-        if (
-            value is None
-            or value > 0x7FFFFFFFFFFF
-            or (mark == ord("*") and value > 0x7FFFFFFF)
-            or (mark == ord("$") and value < 0)
-        ):
+        value = integer(bytes(data[at + 1 : end])) if data[at] == mark else None
+        least, most = _RANGES[mark]
+        # Redis does not look at the byte after CR, others do: where they differ, nothing is read any more.
+        if value is None or not least <= value <= most or data[end + 1] != ord("\n"):
             self.opaque = True
             return None, at
         return value, end + 2

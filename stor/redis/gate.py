@@ -11,6 +11,8 @@ from typing import Any
 from typing import Protocol as Interface
 
 from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import TimeoutError as TooLate
+from twisted.internet.error import ConnectingCancelledError
 from twisted.internet.interfaces import IHalfCloseableProtocol, IPushProducer
 from twisted.internet.protocol import Protocol
 from twisted.logger import Logger
@@ -18,20 +20,24 @@ from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from stor.errors import TooMany, Unavailable
-from stor.redis.login import WRONGPASS, Admit, Close, Credential, Grant, Say, answer, replaced
-from stor.redis.resp import Malformed, Short, command, encode
+from stor.logs import redact
+from stor.redis.login import WRONGPASS, Admit, Change, Close, Credential, Grant, Refused, Say, answer, replaced
+from stor.redis.resp import Malformed, Short, command
 from stor.redis.session import Session
-from stor.redis.upstream import Upstream
+from stor.redis.upstream import Signed, Upstream, keep_alive
 from stor.redis.users import User
 
 _MOST_WORDS, _LARGEST_WORD = 10, 16384  # Redis's own limits for a client that has not logged in
-_REFUSALS = (b"-WRONGPASS", b"-NOAUTH", b"-ERR invalid password", b"-ERR AUTH ", b"-ERR Client sent AUTH")
+_MOST_COMMANDS = 1000  # of a stranger; who has said so many and not logged in does not mean to
+_PASSED_ON = (b"-LOADING", b"-BUSY", b"-MASTERDOWN", b"-ERR max number of clients")
+_UNKNOWN = (b"-ERR unknown command", b"-ERR Unknown command")
 
 
 class House(Interface):
     """What a gate asks of the proxy it belongs to."""
 
     login_seconds: float
+    connect_seconds: float
     output_bytes: int
     reactor: Any
 
@@ -44,7 +50,7 @@ class House(Interface):
     async def dial(self, user: User) -> Upstream:
         """Connect to the user's server; raises Unavailable."""
 
-    async def begin(self, gate: Gate, upstream: Upstream, grant: Grant, user: User) -> Session:
+    async def begin(self, gate: Gate, upstream: Upstream, user: User, change: Change) -> Session:
         """Make the session of a client that has logged in, once all that was said to it has been sent."""
 
     def counted(self, outcome: str) -> None:
@@ -76,12 +82,13 @@ class Gate(Protocol):
         self._entering = False
         self._opening: Deferred[None] | None = None
         self._full = False
+        self._commands = 0
         self._deadline: Any = None
 
     def connectionMade(self) -> None:
         """Start the login deadline; where nobody needs to log in, go straight on."""
         self.transport.setTcpNoDelay(True)
-        self.transport.setTcpKeepAlive(True)
+        keep_alive(self.transport)
         self.transport.bufferSize = self._house.output_bytes
         self.transport.registerProducer(_Unread(self), True)
         self._deadline = self._house.reactor.callLater(self._house.login_seconds, self._too_late)
@@ -93,13 +100,16 @@ class Gate(Protocol):
         """Listen, or pass on."""
         if self.session is not None:
             self.session.client_said(data)
-            return
-        self._heard += data
-        self._listen()
+        elif not self.transport.disconnecting:  # TLS goes on reading after a goodbye
+            self._heard += data
+            self._listen()
 
     def readConnectionLost(self) -> None:
-        """The stranger will say no more: it gets what it was answered, and the end."""
-        self._hang_up(b"")
+        """The client will say no more: a stranger gets what it was answered, and the end."""
+        if self.session is not None:
+            self.session.finish()
+        else:
+            self._hang_up(b"")
 
     def writeConnectionLost(self) -> None:
         """The session has passed the upstream's end on."""
@@ -132,7 +142,10 @@ class Gate(Protocol):
                 self._hang_up(why.args[0] + b"\r\n")
                 break
             del self._heard[:end]
-            if words:
+            self._commands += 1
+            if self._commands > _MOST_COMMANDS:
+                self._hang_up(b"")
+            elif words:
                 self._answer(answer(words))
         self._breathe()
 
@@ -158,8 +171,12 @@ class Gate(Protocol):
         self.transport.loseConnection()
 
     def _log_in(self, asked: Admit) -> None:
+        user = None
         try:
-            user = self._house.judge(self.peer.host, asked.name, asked.password)
+            for name, password in asked.pairs:
+                user = self._house.judge(self.peer.host, name, password)
+                if user is None:
+                    break
         except TooMany as why:
             self._house.counted("throttled")
             self._hang_up(
@@ -181,53 +198,55 @@ class Gate(Protocol):
 
     def _failed(self, why: Failure) -> None:
         """Leave quietly when it was the client who left; anything else is a fault of ours."""
-        if not why.check(CancelledError):
+        if not why.check(CancelledError, ConnectingCancelledError):
             Logger().failure("a login failed in a way that it should not", why)
             self.transport.abortConnection()
 
     async def _open(self, user: User, words: list[bytes] | None) -> None:
+        reaching = Deferred.fromCoroutine(self._reach(user, words))
         try:
-            upstream = await self._house.dial(user)
+            upstream, signed = await reaching.addTimeout(self._house.connect_seconds, self._house.reactor)
         except Unavailable as why:
-            self._unavailable(user, why, words)
-            return
+            self._unavailable(user, str(why), words)
+        except TooLate:
+            self._unavailable(user, f"no answer within {self._house.connect_seconds:g} s", words)
+        else:
+            await self._decide(upstream, user, signed, words)
+
+    async def _reach(self, user: User, words: list[bytes] | None) -> tuple[Upstream, Signed]:
+        upstream = await self._house.dial(user)
         try:
-            reply = await self._sign_in(upstream, user, words)
-            if not reply.startswith(b"-"):
-                await self._hand_over(upstream, user, reply if words is not None else b"")
-                return
-            self._stay(self._refusal(reply, user), words)
-        except Unavailable as why:
-            self._unavailable(user, why, words)
+            return upstream, await upstream.sign_in(user.credential, words)
+        except BaseException:
+            upstream.transport.abortConnection()
+            raise
+
+    async def _decide(self, upstream: Upstream, user: User, signed: Signed, words: list[bytes] | None) -> None:
+        try:
+            if signed.refusal:
+                self._stay(self._refusal(signed.refusal, user), words)
+            elif signed.reply.startswith(b"-"):  # to a HELLO, which held no credential any more
+                self._stay(signed.reply.split(b"\r\n", 1)[0] + b"\r\n", words)
+            else:
+                await self._hand_over(upstream, user, signed)
         finally:
             if self.session is None:
                 upstream.transport.abortConnection()
 
-    def _unavailable(self, user: User, why: Unavailable, words: list[bytes] | None) -> None:
-        Logger().error("no login for user {user}: {why}", user=user.name, why=str(why))
+    def _unavailable(self, user: User, why: str, words: list[bytes] | None) -> None:
+        Logger().error("no login for user {user}: {why}", user=user.name, why=why)
         self._house.counted("upstream_unavailable")
         self._stay(b"-ERR upstream is not available, see the log of the proxy\r\n", words)
 
-    async def _sign_in(self, upstream: Upstream, user: User, words: list[bytes] | None) -> bytes:
-        """Send the client's own login, with the upstream's credential in it; give the beginning of the answer."""
-        if words is not None:
-            return await upstream.sign_in(encode(replaced(words, self._granting(user)) or words))
-        if not user.credential:
-            return b""  # nobody asked, and the upstream asks for nothing
-        return await upstream.sign_in(encode(user.credential.auth()))
-
-    def _refusal(self, reply: bytes, user: User) -> bytes:
-        """Give the client's line for a login that upstream refused: never one that blames its password."""
-        line = reply.split(b"\r\n", 1)[0]
-        Logger().error(
-            "upstream refused the login of user {user}: {line}",
-            user=user.name,
-            line=line.decode(errors="replace"),
-        )
+    def _refusal(self, line: bytes, user: User) -> bytes:
+        """Give the client's line for a login that upstream refused: nothing that could hold our credential."""
+        hidden = [user.credential.password.decode(errors="replace")]
+        said = redact(line.decode(errors="replace"), hidden)
+        Logger().error("upstream refused the login of user {user}: {said}", user=user.name, said=said)
         self._house.counted("upstream_refused")
-        if line.startswith(_REFUSALS):
-            return b"-ERR upstream refused the credential of the proxy, see its log\r\n"
-        return line + b"\r\n"
+        if line.startswith(_PASSED_ON):
+            return line + b"\r\n"
+        return b"-ERR upstream refused the credential of the proxy, see its log\r\n"
 
     def _stay(self, line: bytes, words: list[bytes] | None) -> None:
         """Answer, and be a stranger still."""
@@ -238,10 +257,13 @@ class Gate(Protocol):
             self.transport.write(line)
             self._listen()
 
-    async def _hand_over(self, upstream: Upstream, user: User, reply: bytes) -> None:
+    async def _hand_over(self, upstream: Upstream, user: User, signed: Signed) -> None:
         self.transport.unregisterProducer()
-        self.transport.write(reply)
-        session = await self._house.begin(self, upstream, self._granting(user), user)
+        self.transport.write(signed.reply)
+        grant = self._granting(user)
+        session = await self._house.begin(
+            self, upstream, user, lambda words: replaced(words, grant, knows_hello=signed.knows_hello)
+        )
         self._stop_deadline()
         self._entering = False
         self._house.counted("ok")
@@ -255,8 +277,8 @@ class Gate(Protocol):
         def grant(name: bytes, password: bytes) -> Credential | None:
             try:
                 other = self._house.judge(self.peer.host, name, password)
-            except TooMany:
-                return None
+            except TooMany as why:
+                raise Refused("too many wrong passwords from its address") from why
             return other.credential if other and other.server == user.server else None
 
         return grant

@@ -8,12 +8,13 @@ match when it was not. The answers always come from upstream (contract section 2
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from stor.redis.framer import Framer
-from stor.redis.resp import LINE, Malformed, Short, command, encode, integer
+from stor.redis.framer import NAMES, Framer
+from stor.redis.resp import LINE, Malformed, Short, command, encode, head, integer
 
 WRONGPASS = b"-WRONGPASS invalid username-password pair or user is disabled.\r\n"
 NOAUTH = b"-NOAUTH Authentication required.\r\n"
@@ -73,10 +74,9 @@ class Close:
 
 @dataclass(frozen=True)
 class Admit:
-    """The name and password to judge; `words` is the command that carried them."""
+    """The names and passwords to judge, all of which must be right; `words` is the command that carried them."""
 
-    name: bytes
-    password: bytes
+    pairs: list[tuple[bytes, bytes]]
     words: list[bytes]
 
 
@@ -99,7 +99,7 @@ def answer(words: list[bytes]) -> Say | Close | Admit:  # noqa: PLR0911 - one re
         return Say(b"-ERR wrong number of arguments for 'auth' command\r\n")
     if len(words) > 3:
         return Say(b"-ERR syntax error\r\n")
-    return Admit(words[1] if len(words) == 3 else b"", words[-1], words)
+    return Admit([(words[1] if len(words) == 3 else b"", words[-1])], words)
 
 
 def _hello(words: list[bytes]) -> Say | Admit:
@@ -118,7 +118,7 @@ def _hello(words: list[bytes]) -> Say | Admit:
         return Say(b"-ERR Syntax error in HELLO option '%b'\r\n" % shown)
     if not pairs:
         return Say(_HELLO_NOAUTH)
-    return Admit(words[pairs[-1]], words[pairs[-1] + 1], words)  # the last pair counts
+    return Admit([(words[at], words[at + 1]) for at in pairs], words)
 
 
 def _hello_options(words: list[bytes]) -> tuple[list[int], int]:
@@ -147,27 +147,52 @@ def impossible() -> Credential:
     return Credential(secrets.token_hex(16).encode(), secrets.token_hex(16).encode())
 
 
-def replaced(words: list[bytes], grant: Grant) -> list[bytes] | None:
-    """Give the command with every credential in it replaced; None when it holds none."""
+def replaced(words: list[bytes], grant: Grant, *, knows_hello: bool) -> list[bytes] | None:
+    """Give the command with every credential in it replaced; None when it holds none.
+
+    A HELLO that the server would refuse for another reason gets no real credential: a server shows the
+    words of what it refuses, in errors, in MONITOR and in its slow log. So `knows_hello` says whether the
+    server has the command at all, and after the first wrong pair, where Redis stops reading, none is right.
+    """
     name = words[0].upper() if words else b""
-    if name == b"AUTH" and len(words) in (2, 3):
+    if name == b"AUTH" and len(words) in {2, 3}:
         asked = words[1] if len(words) == 3 else b""
         return (grant(asked, words[-1]) or impossible()).auth()
     if name == b"HELLO":
         pairs, _ = _hello_options(words)
         changed = list(words)
+        stands = knows_hello and len(words) > 1 and words[1] in {b"2", b"3"}
         for at in pairs:
-            changed[at : at + 2] = (grant(words[at], words[at + 1]) or impossible()).pair()
+            credential = grant(words[at], words[at + 1]) if stands else None
+            stands = credential is not None
+            changed[at : at + 2] = (credential or impossible()).pair()
         return changed if pairs else None
     return None
 
 
-class Overlong(Exception):
-    """An AUTH or HELLO larger than may be held."""
+def without_logins(words: list[bytes]) -> list[bytes]:
+    """Give a HELLO without its AUTH pairs."""
+    pairs, _ = _hello_options(words)
+    dropped = {at + step for at in pairs for step in (-1, 0, 1)}
+    return [word for at, word in enumerate(words) if at not in dropped]
+
+
+class Refused(Exception):
+    """A client does what no client does for good: it is to be cut off, for the reason given."""
+
+
+_NOTHING = re.compile(rb"(?:[ \t]*\r?\n|\*(?:0|-[1-9][0-9]{0,17})\r\n)+")
+_PLAIN_LINES = re.compile(rb"(?:(?!auth|hello|script)[a-z0-9][^\"'\0\n]*\n)+", re.IGNORECASE)
+_EMPTY = b"*0\r\n"
+_MOST_WORDS = 16  # of a HELLO; Redis knows options for eight
 
 
 class Rewriter:
-    """A request stream on its way upstream, with the credentials in it replaced."""
+    """A request stream on its way upstream, with the credentials in it replaced.
+
+    Empty lines and empty frames, however many, become one empty frame: Redis takes both alike (they use up a
+    CLIENT REPLY SKIP), but there are servers that read what follows an empty line in another way.
+    """
 
     __slots__ = ("_change", "_most", "framer", "held")
 
@@ -183,7 +208,7 @@ class Rewriter:
         return not self.held and self.framer.between
 
     def feed(self, data: bytes) -> bytes:
-        """Take what came; give what may pass. Raises Overlong when the client is to be cut off."""
+        """Take what came; give what may pass. Raises Refused when the client is to be cut off."""
         data = self.held + data
         passed: list[bytes] = []
         at, stop = 0, len(data)
@@ -194,16 +219,56 @@ class Rewriter:
             if at == stop or not self.framer.between:
                 break
             try:
-                words, end = command(data, at, most=0x7FFFFFFF, largest=1 << 62)
+                said, at = self._read(data, at)
             except Short:
                 break
             except Malformed:  # Redis will say so itself, and close
                 self.framer.opaque = True
-                continue
-            changed = self._change(words)
-            passed.append(data[at:end] if changed is None else encode(changed))
-            at = end
+            else:
+                passed.append(said)
         self.held = data[at:]
         if len(self.held) > self._most:
-            raise Overlong
+            raise Refused("a login command that is too long")
         return b"".join(passed)
+
+    def _read(self, data: bytes, at: int) -> tuple[bytes, int]:
+        """Read what the framer stopped at: what is to be sent for it, and where it ends."""
+        nothing = _NOTHING.match(data, at)
+        if nothing:
+            return _EMPTY, nothing.end()
+        plain = _PLAIN_LINES.match(data, at)
+        if plain:
+            return plain[0], plain.end()
+        if data[at] == ord("*"):
+            count, name, text_at = head(data, at)
+            if _passes(count, name, data, text_at):
+                self.framer.args, self.framer.skip = count - 1, len(name) + 2
+                return data[at:text_at], text_at
+        words, end = command(data, at, most=0x7FFFFFFF, largest=512 << 20)
+        if not words:
+            return _EMPTY, end
+        _no_disguise(words[0])
+        if words[0].upper() == b"SCRIPT" and len(words) > 1 and _text(words[1]).upper() == b"DEBUG":
+            self.framer.opaque = True  # the Lua debugger reads what follows by rules of its own
+        changed = self._change(words)
+        return (data[at:end] if changed is None else encode(changed)), end
+
+
+def _no_disguise(name: bytes) -> None:
+    r"""Refuse `AUTH\0…`: some servers find commands by C's strcasecmp, and might take it for AUTH."""
+    if b"\0" in name and _text(name).upper() in NAMES:
+        raise Refused("a command with a NUL in its name")
+
+
+def _passes(count: int, name: bytes, data: bytes, text_at: int) -> bool:
+    """Tell whether the frame need not be read to its end after all."""
+    _no_disguise(name)
+    kind = name.upper()
+    if b"\0" in name:
+        return True
+    if kind == b"SCRIPT" and count > 1:
+        _, second, _ = head(b"*1\r\n" + data[text_at + len(name) + 2 : text_at + len(name) + LINE], 0)
+        return _text(second).upper() != b"DEBUG"
+    if kind == b"HELLO" and count > _MOST_WORDS:
+        raise Refused("a HELLO of too many words")
+    return kind == b"AUTH" and count > 3  # an error, whatever it holds

@@ -29,7 +29,7 @@ class Metrics(Collector):
         )
         self._dials = Histogram(
             "stor_redis_upstream_dial_seconds",
-            "Time to connect to an upstream, TLS included.",
+            "Time until an upstream took the connection, before any TLS.",
             registry=registry,
         )
         registry.register(self)

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import Any, Protocol
 
 from twisted.internet.interfaces import IReadDescriptor
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
@@ -24,6 +25,9 @@ class Watcher(Protocol):
 
     def happened(self, fd: int, events: int) -> None:
         """Look after a socket that the turn could not serve, or not wholly."""
+
+    def abort(self) -> None:
+        """End at once."""
 
 
 @implementer(IReadDescriptor)
@@ -61,8 +65,13 @@ class Relay:
         """Let every lane move that can; look after the rest one by one."""
         for fd, events in lane.turn(self._poll, self._lanes):
             session = self._sessions.get(fd)
-            if session is not None:  # else it ended earlier in this very turn
+            if session is None:  # it ended earlier in this very turn
+                continue
+            try:
                 session.happened(fd, events)
+            except Exception:  # noqa: BLE001 - an error here would take all other sessions with it
+                Logger().failure("a session broke and is cut off")
+                session.abort()
 
     def enter(self, fd: int, session: Watcher) -> None:
         """Take a socket in; nothing is watched of it yet."""

@@ -77,6 +77,17 @@ def command(data: bytes | bytearray, at: int = 0, *, most: int, largest: int) ->
     return words, at
 
 
+def head(data: bytes | bytearray, at: int) -> tuple[int, bytes, int]:
+    """Read how many words the multibulk at `at` announces, its first word, and where that word begins."""
+    count, at = _header(data, at, "mbulk count", "multibulk length")
+    if count <= 0:
+        return count, b"", at
+    size, at = _header(data, at, "bulk count", "bulk length")
+    if len(data) < at + size:
+        raise Short
+    return count, bytes(data[at : at + size]), at
+
+
 def _header(data: bytes | bytearray, at: int, too_big: str, invalid: str) -> tuple[int, int]:
     end = data.find(b"\r", at)
     nul = data.find(b"\0", at, end if end >= 0 else len(data))

@@ -23,7 +23,7 @@ from stor.redis.certificate import Certificate
 from stor.redis.door import Door, Entrance
 from stor.redis.gate import Gate
 from stor.redis.lane import new_framer
-from stor.redis.login import Grant, Rewriter, replaced
+from stor.redis.login import Change, Rewriter
 from stor.redis.metrics import Metrics
 from stor.redis.relay import Relay
 from stor.redis.session import Session
@@ -32,7 +32,7 @@ from stor.redis.stream import Streamed
 from stor.redis.upstream import Upstream, dial
 from stor.redis.users import User, Users
 
-_TICK = 0.1  # seconds between two looks at the sessions while draining
+_TICK = 0.005  # seconds between two looks at the sessions while draining; a busy client is seldom quiet for longer
 _LAST = 2.0  # seconds for aborted connections to go
 
 
@@ -67,7 +67,33 @@ class _Connections:
 
     gates: set[Gate] = field(default_factory=set)
     by_address: Counter[str] = field(default_factory=Counter)
+    strangers: dict[str, dict[Gate, None]] = field(default_factory=dict)  # by address, the oldest first
+    unauthenticated: int = 0
     sessions: dict[Session, User] = field(default_factory=dict)
+
+    def came(self, gate: Gate, place: str) -> None:
+        """Count a stranger in."""
+        self.gates.add(gate)
+        self.by_address[place] += 1
+        self.strangers.setdefault(place, {})[gate] = None
+        self.unauthenticated += 1
+
+    def known(self, gate: Gate, place: str) -> None:
+        """Count a stranger no more, as it has logged in or left."""
+        there = self.strangers.get(place, {})
+        if gate in there:
+            del there[gate]
+            self.unauthenticated -= 1
+            if not there:
+                del self.strangers[place]
+
+    def went(self, gate: Gate, place: str) -> None:
+        """Count a connection out."""
+        self.known(gate, place)
+        self.gates.discard(gate)
+        self.by_address[place] -= 1
+        if self.by_address[place] <= 0:
+            del self.by_address[place]
 
 
 class RedisProxy(Service):
@@ -84,7 +110,8 @@ class RedisProxy(Service):
     ) -> None:
         self.reactor = reactor
         self._listeners, self._users, self._limits, self._trusted = listeners, users, limits, trusted
-        self.login_seconds, self.output_bytes = limits.login_seconds, limits.output_bytes
+        self.login_seconds, self.connect_seconds = limits.login_seconds, limits.connect_seconds
+        self.output_bytes = limits.output_bytes
         self._attempts = Attempts(limits.failures, limits.failure_seconds, reactor)
         self._now = _Connections()
         self._relay = Relay(reactor) if hasattr(select, "epoll") else None
@@ -97,13 +124,17 @@ class RedisProxy(Service):
 
     def startService(self) -> Deferred[None]:
         """Listen; fires when every listener does."""
-        for listener in self._listeners:
-            if self._users.open_as is not None and not _is_loopback(listener.host):
-                raise ConfigError(f"redis: no password is set, so {listener.host} may not be listened on")
+        self.check(self._users)
         super().startService()
         if self._relay is not None:
             self._relay.start()
         return Deferred.fromCoroutine(self._listen())
+
+    def check(self, users: Users) -> None:
+        """Raise ConfigError when these users may not be served where we listen."""
+        for listener in self._listeners:
+            if users.open_as is not None and not _is_loopback(listener.host):
+                raise ConfigError(f"redis: no password is set, so {listener.host} may not be listened on")
 
     async def _listen(self) -> None:
         for listener in self._listeners:
@@ -147,18 +178,22 @@ class RedisProxy(Service):
             self._relay.stop()
 
     async def _let_finish(self) -> None:
-        """Close each session that has been idle, without a byte, from one look to the next."""
+        """End the requests of each session that has been idle, without a byte, from one look to the next."""
         deadline = self.reactor.seconds() + self._limits.drain_seconds
         seen: dict[Session, tuple[int, int]] = {}
         while self._now.sessions and self.reactor.seconds() < deadline:
             for session in list(self._now.sessions):
                 if session.idle and seen.get(session) == session.traffic:
-                    session.close()
+                    session.finish()
             seen = {session: session.traffic for session in self._now.sessions}
             await deferLater(self.reactor, min(_TICK, self._limits.drain_seconds))
 
     def reload(self, users: Users) -> None:
-        """Take other users and passwords, and look at the certificates; sessions go on as they are."""
+        """Take other users and passwords, and look at the certificates; sessions go on as they are.
+
+        Raises ConfigError, as `check` does.
+        """
+        self.check(users)
         self._users = users
         for listener in self._listeners:
             if listener.certificate is not None:
@@ -171,27 +206,34 @@ class RedisProxy(Service):
         now, limits = self._now, self._limits
         if len(now.gates) >= limits.connections:
             return "connections"
-        if len(now.gates) - len(now.sessions) >= limits.unauthenticated:
+        if now.unauthenticated >= limits.unauthenticated and not self._make_room(neighbourhood(host)):
             return "unauthenticated"
         if now.by_address[neighbourhood(host)] >= limits.connections_per_address and host not in self._trusted:
             return "connections_per_address"
         return None
 
+    def _make_room(self, place: str) -> bool:
+        """Send away the oldest stranger of the address that has the most, unless that is the newcomer's own."""
+        strangers = self._now.strangers
+        crowded = max(strangers, key=lambda there: len(strangers[there]))
+        if len(strangers[crowded]) <= len(strangers.get(place, ())) + 1:
+            return False
+        oldest = next(iter(strangers[crowded]))
+        self._now.known(oldest, crowded)
+        self.metrics.refused("crowded_out")
+        oldest.close()
+        return True
+
     def arrived(self, gate: Gate) -> Gate:
         """Count a connection in."""
-        self._now.gates.add(gate)
-        self._now.by_address[neighbourhood(gate.peer.host)] += 1
+        self._now.came(gate, neighbourhood(gate.peer.host))
         return gate
 
     # ---- what gates ask
 
     def left(self, gate: Gate) -> None:
         """Count a connection out."""
-        self._now.gates.discard(gate)
-        place = neighbourhood(gate.peer.host)
-        self._now.by_address[place] -= 1
-        if self._now.by_address[place] <= 0:
-            del self._now.by_address[place]
+        self._now.went(gate, neighbourhood(gate.peer.host))
         self._tell_when_empty()
 
     def open_user(self) -> User | None:
@@ -221,14 +263,10 @@ class RedisProxy(Service):
         self.metrics.dialled(self.reactor.seconds() - began)
         return upstream
 
-    async def begin(self, gate: Gate, upstream: Upstream, grant: Grant, user: User) -> Session:
+    async def begin(self, gate: Gate, upstream: Upstream, user: User, change: Change) -> Session:
         """Make the session of a client that has logged in."""
         is_open = self._users.open_as is not None
-        rewriter = Rewriter(
-            new_framer(),
-            (lambda _: None) if is_open else (lambda words: replaced(words, grant)),
-            self._limits.request_bytes,
-        )
+        rewriter = Rewriter(new_framer(), (lambda _: None) if is_open else change, self._limits.request_bytes)
 
         def gone() -> None:
             self.metrics.finished(session.traffic)
@@ -241,6 +279,7 @@ class RedisProxy(Service):
             session = Spliced(self._relay, gate, upstream, rewriter, gone)
         else:
             session = Streamed(self.reactor, gate, upstream, rewriter, gone)
+        self._now.known(gate, neighbourhood(gate.peer.host))
         self._now.sessions[session] = user
         self.metrics.began(user.name)
         return session

@@ -31,6 +31,9 @@ class Session(Protocol):
     def lost(self, protocol: Any) -> None:
         """Take note that one of the two connections has gone."""
 
+    def finish(self) -> None:
+        """Pass on that the client will say no more; what upstream still answers comes, and then the end."""
+
     def close(self) -> None:
         """End both connections once what was passed on has been sent."""
 

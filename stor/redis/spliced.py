@@ -21,7 +21,7 @@ from zope.interface import implementer
 
 from stor.redis import lane
 from stor.redis.lane import BROKEN, ENDED, EPOLLIN, EPOLLOUT, LEFT, MOVED, Lane
-from stor.redis.login import Overlong, Rewriter
+from stor.redis.login import Refused, Rewriter
 from stor.redis.relay import Relay
 from stor.redis.session import LINGER
 
@@ -121,10 +121,18 @@ class Spliced:
         """Pass on what the client had sent behind its login, and go."""
         if rest:
             self._request.lane.total += len(rest)
-            self._request.pending = self._rewriter.feed(rest)
+            try:
+                self._request.pending = self._rewriter.feed(rest)
+            except Refused as why:
+                self._cut_off(why)
+                return
             self._request.flush()
             self._asked()
         self._rewatch()
+
+    def _cut_off(self, why: Refused) -> None:
+        Logger().warn("a client is cut off: {why}", why=str(why))
+        self.abort()
 
     def _asked(self) -> None:
         """Note that bytes which no lane moved have gone upstream after its last word."""
@@ -148,9 +156,8 @@ class Spliced:
         outward = self._reply if inward is self._request else self._request
         try:
             outcome = self._inward(inward, events)
-        except Overlong:
-            Logger().warn("a login command that is too long: its client is cut off")
-            self.abort()
+        except Refused as why:
+            self._cut_off(why)
             return
         if outcome == BROKEN:
             self.abort()
@@ -213,6 +220,12 @@ class Spliced:
             self._timer.cancel()
             self._timer = None
         self._gone()
+
+    def finish(self) -> None:
+        """Take no more from the client, and let upstream answer what it has."""
+        if not self._ending:
+            self._request.ended = True
+            self._pass_on_ends()
 
     def close(self) -> None:
         """End both connections in good order; one that cannot be, because its peer does not read, is aborted later."""

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from twisted.internet import tcp
 from twisted.logger import Logger
 
-from stor.redis.login import Overlong, Rewriter
+from stor.redis.login import Refused, Rewriter
 from stor.redis.session import LINGER
 
 
@@ -53,8 +54,8 @@ class Streamed:
         self._asked = True
         try:
             passed = self._rewriter.feed(data)
-        except Overlong:
-            Logger().warn("a login command that is too long: its client is cut off")
+        except Refused as why:
+            Logger().warn("a client is cut off: {why}", why=str(why))
             self.abort()
             return
         if passed:
@@ -77,11 +78,24 @@ class Streamed:
             self._timer = None
         self._gone()
 
+    def finish(self) -> None:
+        """Take no more from the client, and let upstream answer what it has."""
+        upstream = self._upstream.transport
+        if len(self._ends) == 2:
+            self._client.transport.pauseProducing()
+            upstream.unregisterProducer()
+            # TLS has a goodbye that leaves the other direction open, as far as the peer keeps to it.
+            (upstream.loseWriteConnection if type(upstream) is tcp.Client else upstream.loseConnection)()
+            self._linger()
+
     def close(self) -> None:
         """End both connections once what was passed on has been sent; a reader who does not read is cut off."""
         for protocol in self._ends:
             protocol.transport.unregisterProducer()
             protocol.transport.loseConnection()
+        self._linger()
+
+    def _linger(self) -> None:
         if self._timer is None:
             self._timer = self._reactor.callLater(LINGER, self._expired)
 

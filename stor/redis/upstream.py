@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,7 +21,7 @@ from zope.interface import implementer
 
 from stor.access.address import parse
 from stor.errors import ConfigError, Unavailable
-from stor.redis.login import Credential
+from stor.redis.login import Credential, without_logins
 from stor.redis.resp import encode
 
 if TYPE_CHECKING:
@@ -40,8 +41,17 @@ class Server:
     insecure: bool = False
 
 
+@dataclass(frozen=True)
+class Signed:
+    """What came of a sign-in: what the client is to hear, or upstream's refusal of our credential."""
+
+    reply: bytes
+    refusal: bytes = b""
+    knows_hello: bool = False
+
+
 class Upstream(Protocol):
-    """One connection to a Redis: a line in answer to the sign-in, then whatever the session makes of it."""
+    """One connection to a Redis: the answers to a sign-in, then whatever the session makes of it."""
 
     transport: Any
     session: Session | None = None
@@ -49,21 +59,39 @@ class Upstream(Protocol):
     def __init__(self) -> None:
         self._heard = b""
         self._answered: Deferred[bytes] | None = None
+        self._lines = 1
 
-    async def sign_in(self, frame: bytes) -> bytes:
-        """Send a login command; give all that came up to the end of its first line, or a little more.
+    async def sign_in(self, credential: Credential, words: list[bytes] | None) -> Signed:
+        """Sign in with `credential` by AUTH, and answer the client's own login `words` (None: nobody asked).
 
-        Raises Unavailable when the connection ends before that.
+        AUTH is the one command whose words no server shows. Behind it goes the client's HELLO without its
+        login or, for one that came by AUTH, a HELLO that changes nothing and tells whether the server knows it.
+        Raises Unavailable when the connection ends before it is answered.
         """
-        self._answered = Deferred()
-        self.transport.write(frame)
+        if words is None:
+            heard = await self._ask(encode(credential.auth()), 1) if credential else b"+OK\r\n"
+            first, rest = heard.split(b"\r\n", 1)
+            return Signed(rest, refusal=first if first[:1] == b"-" else b"")
+        by_hello = words[0].upper() == b"HELLO"
+        second = without_logins(words) if by_hello else [b"HELLO", b"0"]
+        heard = await self._ask(encode(credential.auth()) + encode(second), 2)
+        first, rest = heard.split(b"\r\n", 1)
+        if first[:1] == b"-":
+            return Signed(b"", refusal=first)
+        knows_hello = not rest.lower().startswith(b"-err unknown command")
+        return Signed(rest if by_hello else first + b"\r\n" + rest.split(b"\r\n", 1)[1], knows_hello=knows_hello)
+
+    async def _ask(self, frames: bytes, lines: int) -> bytes:
+        """Send; give all that came once there are so many lines, or the first one is a refusal."""
+        self._answered, self._lines = Deferred(), lines
+        self.transport.write(frames)
         self.transport.resumeProducing()
         return await self._answered
 
     def connectionMade(self) -> None:
         """Make small requests go out at once and a dead peer be noticed; read only when somebody listens."""
         self.transport.setTcpNoDelay(True)
-        self.transport.setTcpKeepAlive(True)
+        keep_alive(self.transport)
         self.transport.pauseProducing()
 
     def dataReceived(self, data: bytes) -> None:
@@ -72,7 +100,8 @@ class Upstream(Protocol):
             self.session.upstream_said(data)
             return
         self._heard += data
-        if b"\r\n" in self._heard or len(self._heard) > _LONGEST_LINE:
+        lines = self._heard.count(b"\r\n")
+        if lines >= self._lines or (lines and self._heard[:1] == b"-") or len(self._heard) > _LONGEST_LINE:
             self.transport.pauseProducing()  # the rest waits until the session has begun
             if self._answered is not None:
                 heard, self._heard = self._heard, b""
@@ -126,16 +155,26 @@ async def probe(server: Server, credential: Credential, seconds: float, reactor:
         )
     except TooLate:
         raise Unavailable(f"Redis did not answer within {seconds:g} s") from None
-    if said.startswith(b"-"):
+    if said.refusal:
         raise Unavailable("Redis refuses our credential")
 
 
-async def _signed_in(server: Server, credential: Credential, seconds: float, reactor: Any) -> bytes:
+async def _signed_in(server: Server, credential: Credential, seconds: float, reactor: Any) -> Signed:
     upstream = await dial(server, seconds, reactor)
     try:
-        return await upstream.sign_in(encode(credential.auth() if credential else [b"PING"]))
+        return await upstream.sign_in(credential, [b"AUTH"])
     finally:
         upstream.transport.abortConnection()
+
+
+def keep_alive(transport: Any) -> None:
+    """Notice a peer that has gone without a word after five minutes, as Redis does, not after two hours."""
+    transport.setTcpKeepAlive(True)
+    plain = getattr(transport, "transport", transport).getHandle()  # under TLS, the transport below it
+    if hasattr(socket, "TCP_KEEPIDLE"):
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 300)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 100)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
 
 
 def check(server: Server) -> None:

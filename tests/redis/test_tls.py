@@ -8,38 +8,12 @@ import time
 from twisted.trial.unittest import SynchronousTestCase
 
 from stor.redis.resp import encode
+from tests.certificates import Authority
 from tests.places import folder
 from tests.proxies import ACL, PASSWORD, SECRET, USER, StorServer, exactly, line, to_the_end
-from tests.redis.certificates import Authority
-from tests.servers import RedisServer, free_port, wait_until
+from tests.servers import RedisServer, TlsRedisServer, free_port, wait_until
 
 P = PASSWORD.encode()
-
-
-class TlsRedis(RedisServer):
-    """A redis-server that speaks only TLS."""
-
-    def __init__(self, certificate, key, ca) -> None:
-        super().__init__()
-        self._tls = [
-            "port 0",
-            f"tls-port {self.port}",
-            f"tls-cert-file {certificate}",
-            f"tls-key-file {key}",
-            f"tls-ca-cert-file {ca}",
-            "tls-auth-clients no",
-            *ACL,
-        ]
-
-    def stdin(self) -> bytes:
-        return super().stdin() + "\n".join(self._tls).encode() + b"\n"
-
-    def answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
-        except OSError:
-            return False
 
 
 class Upstream(SynchronousTestCase):
@@ -48,7 +22,7 @@ class Upstream(SynchronousTestCase):
 
     def ask(self, host="localhost", query="", redis="", name="localhost"):
         """Log in and ECHO through a proxy whose upstream is `rediss://`; the two answers and the proxy's log."""
-        server = TlsRedis(*self.authority.certificate("server", name), self.authority.file)
+        server = TlsRedisServer(config_lines=ACL, authority=self.authority, host=name)
         with server:
             proxy = StorServer(f"rediss://{USER}:{SECRET}@{host}:{server.port}/0{query}", redis=redis)
             with proxy, proxy.client() as client:
@@ -62,6 +36,16 @@ class Upstream(SynchronousTestCase):
         for host in ("localhost", "127.0.0.1"):
             first, rest, _ = self.ask(host, redis=f"ca_file = '{self.authority.file}'")
             self.assertEqual((first, rest), (b"+OK\r\n", b"$100000\r\n" + b"x" * 100_000 + b"\r\n"), host)
+
+    def test_half_close(self):
+        """A plain client that has said all it has to say is answered by an upstream behind TLS too."""
+        with TlsRedisServer(config_lines=ACL, authority=self.authority) as server:
+            url = f"rediss://{USER}:{SECRET}@localhost:{server.port}"
+            with StorServer(url, redis=f"ca_file = '{self.authority.file}'") as proxy, proxy.client() as client:
+                busy = b"local t = redis.call('TIME')[1] * 1 + 1 while redis.call('TIME')[1] * 1 < t do end return 7"
+                client.sendall(encode([b"AUTH", P]) + encode([b"EVAL", busy, b"0"]))
+                client.shutdown(socket.SHUT_WR)
+                self.assertEqual(to_the_end(client), b"+OK\r\n:7\r\n")
 
     def test_unknown_authority(self):
         """Without it nothing is sent, the client is told no more than that, and the log says why."""

@@ -121,7 +121,7 @@ class TlsTests(Volume):
     async def test_tls(self):
         """Over TLS the certificate is checked against our file, unless that is switched off."""
         server = self.start(TlsRedisServer(config_lines=["requirepass pw"]))
-        meta = MetaUrl("127.0.0.1", server.port, 0, "", "pw", tls=True, ca_file=str(server.certificate))
+        meta = MetaUrl("127.0.0.1", server.port, 0, "", "pw", tls=True, ca_file=str(server.authority_file))
         self.assertFalse((await self.bootstrap(meta).format()).already_formatted)
         unchecked = replace(meta, ca_file=None, insecure_skip_verify=True)
         self.assertTrue((await self.bootstrap(unchecked).format()).already_formatted)
