@@ -30,7 +30,6 @@ from stor.redis.users import User
 _MOST_WORDS, _LARGEST_WORD = 10, 16384  # Redis's own limits for a client that has not logged in
 _MOST_COMMANDS = 1000  # of a stranger; who has said so many and not logged in does not mean to
 _PASSED_ON = (b"-LOADING", b"-BUSY", b"-MASTERDOWN", b"-ERR max number of clients")
-_UNKNOWN = (b"-ERR unknown command", b"-ERR Unknown command")
 
 
 class House(Interface):
