@@ -12,7 +12,8 @@ from twisted.protocols.policies import WrappingFactory
 
 from stor.access.address import Short, Trusted, parse, proxy_header
 from stor.errors import BadRequest
-from stor.redis.gate import Gate, Peer
+from stor.redis.gate import Gate
+from stor.redis.host import Peer
 
 if TYPE_CHECKING:
     from stor.redis.service import RedisProxy

@@ -6,9 +6,7 @@ bounded: one command of ten small words, one buffer of unread answers, and the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
-from typing import Protocol as Interface
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.defer import TimeoutError as TooLate
@@ -21,7 +19,8 @@ from zope.interface import implementer
 
 from stor.errors import TooMany, Unavailable
 from stor.logs import redact
-from stor.redis.login import WRONGPASS, Admit, Change, Close, Credential, Grant, Refused, Say, answer, replaced
+from stor.redis.host import Host, Peer
+from stor.redis.login import WRONGPASS, Admit, Close, Credential, Grant, Refused, Say, answer, replaced
 from stor.redis.resp import Malformed, Short, command
 from stor.redis.session import Session
 from stor.redis.upstream import Signed, Upstream, keep_alive
@@ -32,48 +31,13 @@ _MOST_COMMANDS = 1000  # of a stranger; who has said so many and not logged in d
 _PASSED_ON = (b"-LOADING", b"-BUSY", b"-MASTERDOWN", b"-ERR max number of clients")
 
 
-class House(Interface):
-    """What a gate asks of the proxy it belongs to."""
-
-    login_seconds: float
-    connect_seconds: float
-    output_bytes: int
-    reactor: Any
-
-    def judge(self, address: str, name: bytes, password: bytes) -> User | None:
-        """Give the user, None when the password is wrong; raises TooMany when the address has guessed enough."""
-
-    def open_user(self) -> User | None:
-        """Give the user that everybody is, when no passwords are configured."""
-
-    async def dial(self, user: User) -> Upstream:
-        """Connect to the user's server; raises Unavailable."""
-
-    async def begin(self, gate: Gate, upstream: Upstream, user: User, change: Change) -> Session:
-        """Make the session of a client that has logged in, once all that was said to it has been sent."""
-
-    def counted(self, outcome: str) -> None:
-        """Count a login by its outcome."""
-
-    def left(self, gate: Gate) -> None:
-        """Forget a connection."""
-
-
-@dataclass(frozen=True)
-class Peer:
-    """Where a client comes from: what its socket says, or a trusted proxy in its PROXY header."""
-
-    host: str
-    port: int
-
-
 @implementer(IHalfCloseableProtocol)
 class Gate(Protocol):
     """One client's connection: a stranger's until its login, its session's from then on."""
 
     transport: Any
 
-    def __init__(self, house: House, peer: Peer) -> None:
+    def __init__(self, house: Host, peer: Peer) -> None:
         self.peer = peer
         self.session: Session | None = None
         self._house = house

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import select
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from prometheus_client import CollectorRegistry
@@ -20,6 +20,7 @@ from stor.access.address import Trusted, neighbourhood, parse
 from stor.access.attempts import Attempts
 from stor.errors import ConfigError
 from stor.redis.certificate import Certificate
+from stor.redis.connections import Connections
 from stor.redis.door import Door, Entrance
 from stor.redis.gate import Gate
 from stor.redis.lane import new_framer
@@ -61,41 +62,6 @@ class Listener:
     certificate: Certificate | None = None
 
 
-@dataclass
-class _Connections:
-    """Everybody who is connected, counted in the ways that limits are set."""
-
-    gates: set[Gate] = field(default_factory=set)
-    by_address: Counter[str] = field(default_factory=Counter)
-    strangers: dict[str, dict[Gate, None]] = field(default_factory=dict)  # by address, the oldest first
-    unauthenticated: int = 0
-    sessions: dict[Session, User] = field(default_factory=dict)
-
-    def came(self, gate: Gate, place: str) -> None:
-        """Count a stranger in."""
-        self.gates.add(gate)
-        self.by_address[place] += 1
-        self.strangers.setdefault(place, {})[gate] = None
-        self.unauthenticated += 1
-
-    def known(self, gate: Gate, place: str) -> None:
-        """Count a stranger no more, as it has logged in or left."""
-        there = self.strangers.get(place, {})
-        if gate in there:
-            del there[gate]
-            self.unauthenticated -= 1
-            if not there:
-                del self.strangers[place]
-
-    def went(self, gate: Gate, place: str) -> None:
-        """Count a connection out."""
-        self.known(gate, place)
-        self.gates.discard(gate)
-        self.by_address[place] -= 1
-        if self.by_address[place] <= 0:
-            del self.by_address[place]
-
-
 class RedisProxy(Service):
     """Takes our password, signs in upstream with the real one, and is otherwise not there."""
 
@@ -113,7 +79,7 @@ class RedisProxy(Service):
         self.login_seconds, self.connect_seconds = limits.login_seconds, limits.connect_seconds
         self.output_bytes = limits.output_bytes
         self._attempts = Attempts(limits.failures, limits.failure_seconds, reactor)
-        self._now = _Connections()
+        self._now = Connections()
         self._relay = Relay(reactor) if hasattr(select, "epoll") else None
         self._nobody_left: Deferred[None] | None = None
         self.ports: list[IListeningPort] = []
