@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := redis-server fuse3 curl procps
+DEBIAN := redis-server postgresql gcc libc6-dev fuse3 curl procps git openssh-client util-linux mount
 
 export DEBIAN_FRONTEND := noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -39,9 +39,22 @@ packages: ## Install the Debian packages that the tests need, when root
 test-compat: venv packages ## Redis's own test suite and redis-py's, through the proxy
 	PYTHON=$(BIN)/python tests/compat/run
 
-bench: venv ## Side by side with HAProxy, nutcracker and a threaded proxy
+test-full: venv packages ## The tests of many processes and kills, in full numbers
+	STOR_TEST_FULL=1 $(BIN)/python -m pytest tests/end_to_end/test_blobs_processes.py
+
+bench: bench-redis bench-web bench-blobs ## Side by side with the peers of each part
+
+bench-redis: venv ## The Redis proxy beside HAProxy, nutcracker and a threaded proxy
 	@tools/debian redis-server haproxy nutcracker
 	$(BIN)/python -m bench.redis
+
+bench-web: venv ## HTTP beside uvicorn and nginx
+	@tools/debian nginx wrk
+	$(BIN)/python -m bench.web
+
+bench-blobs: venv ## The blob sync API beside the obvious design
+	@tools/debian wrk
+	$(BIN)/python -m bench.blobs
 
 lock: venv ## Pin the newest versions
 	$(BIN)/python -m pip install --quiet pip-tools
@@ -52,4 +65,4 @@ clean: ## Remove all that is made
 	rm -rf $(VENV) build dist *.egg-info stor/redis/*.so .mypy_cache .ruff_cache .hypothesis .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv run check test packages test-compat bench lock clean
+.PHONY: help venv run check test packages test-compat test-full bench bench-redis bench-web bench-blobs lock clean

@@ -7,7 +7,11 @@
     ├── Forbidden       a good credential that may not do this
     ├── Missing         no such thing
     ├── Conflict        the thing is not in the state the request supposes
+    │   └── PreconditionFailed   the caller said which state it supposes, and it is another
+    ├── Unprocessable   well-formed, but something in it is missing or contradicts the rest
+    ├── NotSatisfiable  a range that lies outside the thing
     ├── TooLarge        more bytes than this caller may send
+    ├── Full            no room left to keep it
     ├── TooMany         too often, or too many at once; later it may work
     ├── Unavailable     something we need is away; later it may work
     └── Failed          something we ran ended badly
@@ -16,9 +20,18 @@ Messages are for the caller: they hold no secret. What each means at an edge (an
 error, an exit code) is said by that edge, in a table of its own.
 """
 
+from collections.abc import Mapping
+
 
 class StorError(Exception):
-    """Everything we raise on purpose."""
+    """Everything we raise on purpose.
+
+    `code` is a name for programs and `context` what they may want to know; both are shown to the caller.
+    """
+
+    def __init__(self, message: str = "", *, code: str | None = None, context: Mapping[str, str] | None = None) -> None:
+        super().__init__(message)
+        self.code, self.context = code, context
 
 
 class ConfigError(StorError):
@@ -45,8 +58,28 @@ class Conflict(StorError):
     """The thing is not in the state the request supposes."""
 
 
+class PreconditionFailed(Conflict):
+    """The caller said which state it supposes, and it is another."""
+
+
+class Unprocessable(StorError):
+    """Well-formed, but something in it is missing or contradicts the rest."""
+
+
+class NotSatisfiable(StorError):
+    """A range that lies outside the thing; `size` is the thing's size in bytes."""
+
+    def __init__(self, message: str, size: int) -> None:
+        super().__init__(message)
+        self.size = size
+
+
 class TooLarge(StorError):
     """More bytes than this caller may send."""
+
+
+class Full(StorError):
+    """No room left to keep it: a full disk, or a quota that is used up."""
 
 
 class TooMany(StorError):

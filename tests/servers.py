@@ -7,14 +7,15 @@ import socket
 import subprocess
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from stor.storage.signing import Credentials, sign
 from tests.certificates import Authority
 from tests.programs import program
 
@@ -257,6 +258,8 @@ class S3Server(Server):
             f"-master.port={master}",
             f"-volume.port={volume}",
             f"-filer.port={filer}",
+            "-s3.port.iceberg=0",  # two more listeners, on fixed ports where nothing is said
+            "-s3.port.lance=0",
             "-webdav=false",
             "-admin.ui=false",
             f"-bucket={self.bucket}",
@@ -267,12 +270,14 @@ class S3Server(Server):
         return clean_environment(AWS_ACCESS_KEY_ID=self.access_key, AWS_SECRET_ACCESS_KEY=self.secret_key)
 
     def answers(self) -> bool:
-        """The S3 port refuses a stranger politely, and the bucket has been made."""
+        """The bucket has been made, and is ours."""
+        path, who = f"/{self.bucket}", Credentials(self.access_key, self.secret_key)
+        host = {"host": f"127.0.0.1:{self.port}"}
+        signed = sign(who, "us-east-1", "HEAD", path, "", host, sha256().hexdigest(), time.time())
+        request = urllib.request.Request(self.bucket_url, method="HEAD", headers=signed)  # noqa: S310 - a URL of our own
         try:
-            with urllib.request.urlopen(self.bucket_url, timeout=2):  # noqa: S310 - a URL of our own
+            with urllib.request.urlopen(request, timeout=2):  # noqa: S310
                 return True
-        except urllib.error.HTTPError as refusal:
-            return refusal.code == 403
         except OSError:
             return False
 

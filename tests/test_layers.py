@@ -7,14 +7,22 @@ from pathlib import Path
 from twisted.trial.unittest import SynchronousTestCase
 
 ROOT = Path(__file__).parent.parent
-BASE = {"errors", "stack", "logs"}
-GROUND = {"children": set(), "access": set(), "web": {"access"}}  # each with the ground below it
-PARTS = {"redis", "volume"}
+BASE = {"errors", "stack", "logs", "threads", "streams"}
+GROUND = {  # each with the ground below it
+    "children": set(),
+    "database": set(),
+    "storage": set(),
+    "access": {"database"},
+    "web": {"access"},
+}
+PARTS = {"redis", "volume", "blobs", "keyring"}
 MAY = {
     "__init__": set(),
     "errors": set(),
     "stack": {"errors"},
     "logs": {"errors"},
+    "threads": {"errors"},
+    "streams": {"errors", "threads"},
     "config": {"errors"},
     "folder": {"errors"},
     **{room: BASE | below for room, below in GROUND.items()},
@@ -24,7 +32,9 @@ MAY = {
     "tour": BASE | {"children"},
     "assembly": BASE | GROUND.keys() | PARTS | {"config", "folder", "house", "names", "tour", "__init__"},
     "tap": BASE | {"config", "assembly", "__init__"},
-    "cli": BASE | {"config", "__init__"},
+    "client": BASE,
+    "dokku": BASE,
+    "cli": BASE | GROUND.keys() | PARTS | {"config", "client", "dokku", "folder", "assembly", "__init__"},
 }
 PURE = {
     "redis/resp.py",
@@ -32,7 +42,22 @@ PURE = {
     "redis/framer.py",
     "access/address.py",
     "access/passwords.py",
+    "access/principal.py",
+    "access/offers.py",
+    "access/key.py",
+    "access/known.py",
+    "access/bounded.py",
+    "access/presign.py",
     "volume/juicefs.py",
+    "web/ranges.py",
+    "web/conditions.py",
+    "blobs/rules.py",
+    "client/paths.py",
+    "dokku/questions.py",
+    "dokku/secrecy.py",
+    "client/dialects.py",
+    "client/plan.py",
+    "client/safety.py",
 }
 IO = {"asyncio", "http", "select", "selectors", "socket", "subprocess", "threading"}
 PLAIN = sys.stdlib_module_names - IO | {"msgspec"}

@@ -10,7 +10,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from stor.logs import LINE_BYTES, observer, redact
+from stor.logs import LINE_BYTES, observer, redact, stamp
 
 plain = st.none() | st.booleans() | st.integers(-(10**18), 10**18) | st.floats() | st.text()
 
@@ -71,6 +71,16 @@ class JsonTests(Case):
         failure = Failure(ValueError("x" * 50_000 + "the end"))
         (line,) = self.lines("json", lambda log: log.failure("it broke", failure))
         self.assertTrue(json.loads(line)["traceback"].rstrip().endswith("the end"))
+
+
+class BatchTests(Case):
+    def test_lines(self) -> None:
+        """An event that brings lines is all of them: JSON each, or text each, with control characters escaped."""
+        told = [{"ts": stamp(0), "level": "info", "event": f"GET /{n}\x1b", "status": 200} for n in range(3)]
+        shown = self.lines("json", lambda log: log.info("3 answers", lines=told))
+        self.assertEqual([json.loads(line) for line in shown], told)
+        shown = self.lines("text", lambda log: log.info("3 answers", lines=told))
+        self.assertEqual(shown[2], "00:00:00.000 info     GET /2\\x1b status=200")
 
 
 class TextTests(Case):

@@ -3,28 +3,26 @@
 import argparse
 import contextlib
 import json
-import os
 import platform
-import re
 import resource
 import secrets
 import signal
-import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+from bench.common import Table, in_rounds, place, version_of
 from bench.redis.loads import LOADS
 from bench.redis.peers import SESSIONS, Direct, HAProxy, Nutcracker, Peer, Stor, StorPure, Threaded
 from bench.redis.sessions import idle_bytes, logins_a_second
-from bench.redis.table import Table
 from tests.servers import RedisServer, program
 
 HERE = Path(__file__).parent
 PROGRAMS = ("redis-server", "redis-benchmark", "haproxy", "nutcracker")
 PEERS: tuple[type[Peer], ...] = (Direct, HAProxy, Nutcracker, Threaded, Stor, StorPure)
+OURS = (Stor.name, StorPure.name)
 
 HOW = """\
 Measured on {place}; redis-benchmark, redis-server and the proxy share the cores. {versions}.
@@ -62,12 +60,12 @@ class Bed:
 
     def loads(self) -> list[Table]:
         """Requests a second and their p99, by redis-benchmark."""
-        rates, tails = Table("requests a second"), Table("p99 in ms", "{:.2f}".format)
+        rates, tails = Table("requests a second", OURS), Table("p99 in ms", OURS, "{:.2f}".format)
         with self.server() as server, self._peers(server) as peers:
             for load in LOADS:
                 seconds = self._effort.load_seconds
                 requests = {peer: load.requests_for(seconds, peer.port, peer.password) for peer in peers}
-                for peer in self._rounds(peers):
+                for peer in in_rounds(peers, self._effort.rounds):
                     for test, sample in load.run(peer.port, peer.password, requests[peer]).items():
                         rates.add(f"{test}, {load.name}", peer.name, sample.rate)
                         tails.add(f"{test}, {load.name}", peer.name, sample.p99_ms)
@@ -76,16 +74,16 @@ class Bed:
 
     def logins(self) -> list[Table]:
         """Logins a second: connect, AUTH, PING, close."""
-        table = Table("logins a second")
+        table = Table("logins a second", OURS)
         with self.server() as server, self._peers(server) as peers:
-            for peer in self._rounds(peers):
+            for peer in in_rounds(peers, self._effort.rounds):
                 rate = logins_a_second(peer.port, peer.password, self._effort.login_seconds)
                 table.add("8 clients at a time", peer.name, rate)
         return [table]
 
     def memory(self) -> list[Table]:
         """Memory that one idle session holds in the proxy, each peer started afresh."""
-        table = Table("KiB a session", "{:.1f}".format)
+        table = Table("KiB a session", OURS, "{:.1f}".format)
         count = self._effort.idle_sessions
         with self.server() as server:
             for kind in PEERS:
@@ -99,12 +97,6 @@ class Bed:
         with contextlib.ExitStack() as started:
             yield [started.enter_context(kind(server, self._password)) for kind in PEERS]
 
-    def _rounds(self, peers: Sequence[Peer]) -> Iterator[Peer]:
-        """Give every peer once a round, another one first each time, so that drift meets all alike."""
-        for turn in range(self._effort.rounds):
-            first = turn % len(peers)
-            yield from (*peers[first:], *peers[:first])
-
 
 BENCHES: dict[str, Callable[[Bed], list[Table]]] = {
     "loads": Bed.loads,
@@ -116,16 +108,9 @@ BENCHES: dict[str, Callable[[Bed], list[Table]]] = {
 def machine() -> str:
     """Say what was measured with, and on what."""
     programs = [("redis-server", "--version"), ("haproxy", "-v"), ("nutcracker", "--version")]
-    versions = [f"{name} {_version(name, flag)}" for name, flag in programs]
+    versions = [f"{name} {version_of(name, flag)}" for name, flag in programs]
     versions += [f"Twisted {version('twisted')}", f"Python {platform.python_version()}"]
-    place = f"{os.cpu_count()} cores, {platform.machine()}, Linux {platform.release()}"
-    return HOW.format(place=place, versions=", ".join(versions))
-
-
-def _version(name: str, flag: str) -> str:
-    done = subprocess.run([program(name), flag], capture_output=True, text=True, timeout=10, check=False)
-    found = re.search(r"\d+\.\d+\.\d+", done.stdout + done.stderr)
-    return found[0] if found else "unknown"
+    return HOW.format(place=place(), versions=", ".join(versions))
 
 
 def main() -> None:

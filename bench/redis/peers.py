@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
+from bench.common import ROOT, stor_argv
 from tests.servers import RedisServer, Server, clean_environment, free_port, program
 
-ROOT = Path(__file__).parents[2]
-TWISTD = "from twisted.scripts.twistd import run; run()"  # needs no script on PATH
 SESSIONS = 20_000
 
 
@@ -150,10 +149,7 @@ connections = {SESSIONS}
 connections_per_address = {SESSIONS}
 unauthenticated = {SESSIONS}
 """
-        return [
-            *(sys.executable, "-c", TWISTD, "-n", "--pidfile="),
-            *("stor", "--config", self.config("stor.toml", text), "run", "--only", "redis"),
-        ]
+        return stor_argv(self.config("stor.toml", text), "redis")
 
     def environment(self) -> dict[str, str]:
         """Find stor in this tree, whether it is installed or not."""

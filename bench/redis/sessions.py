@@ -1,12 +1,12 @@
 """What a session costs: how many log in a second, and how much memory an idle one holds."""
 
 import contextlib
-import re
 import socket
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+
+from bench.common import resident_bytes
 
 PARALLEL = 8
 PATIENCE_SECONDS = 20.0
@@ -62,10 +62,3 @@ def _sessions(port: int, password: str, count: int) -> Iterator[None]:
             held.enter_context(logged_in(port, password))
         time.sleep(SETTLE_SECONDS)
         yield
-
-
-def resident_bytes(pid: int) -> int:
-    """Read what a process holds in memory (VmRSS); Linux only."""
-    found = re.search(r"^VmRSS:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    assert found is not None
-    return int(found[1]) * 1024

@@ -1,1 +1,1 @@
-"""Who is calling, from where, and how often they were wrong: `Principal`, `Guard`, `Attempts`, `Trusted`."""
+"""Who is calling, what they may do, and how often: `Guard`, `Credentials`, `Principal`, `Gauge`, `Audit`."""

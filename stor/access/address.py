@@ -47,6 +47,8 @@ def parse(text: str) -> IPv4Address | IPv6Address | None:
 
 def neighbourhood(address: str) -> str:
     """Give what limits are counted by: an IPv4 address, an IPv6 /64 (one customer's), or the text itself."""
+    if ":" not in address and "%" not in address:
+        return address  # IPv4 has one way to be written
     found = parse(address)
     if isinstance(found, IPv6Address):
         return str(IPv6Network((found, 64), strict=False))

@@ -5,8 +5,13 @@ import sys
 import click
 
 import stor
+from stor.cli.blobs import blobs
 from stor.cli.config import config
+from stor.cli.dokku import dokku
 from stor.cli.health import health
+from stor.cli.keys import keys
+from stor.cli.sync import sync
+from stor.cli.token import token
 from stor.errors import StorError
 
 
@@ -19,8 +24,8 @@ def command() -> None:
     """
 
 
-command.add_command(config)
-command.add_command(health)
+for subcommand in (blobs, config, dokku, health, keys, sync, token):
+    command.add_command(subcommand)
 
 
 def main() -> None:

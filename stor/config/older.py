@@ -17,6 +17,17 @@ NAMES = {
     "STORJ_ACCESS_KEY": ("volume", "access_key"),
     "STORJ_SECRET_KEY": ("volume", "secret_key"),
     "STORJ_BUCKET_URL": ("volume", "bucket"),
+    "API_KEYS": ("access", "api_keys"),
+    "JWT_SECRET": ("access", "jwt_secret"),
+    "HEARE_AUTH_URL": ("access", "auth_url"),
+    "HEARE_AUTH_APP_ID": ("access", "auth_app_id"),
+    "DATABASE_URL": ("database", "url"),
+    "S3_BUCKET": ("blobs", "bucket"),
+    "S3_PREFIX": ("blobs", "prefix"),
+    "S3_ENDPOINT_URL": ("blobs", "endpoint"),
+    "AWS_REGION": ("blobs", "region"),
+    "AWS_ACCESS_KEY_ID": ("blobs", "access_key"),
+    "AWS_SECRET_ACCESS_KEY": ("blobs", "secret_key"),
     "LOG_LEVEL": ("log", "level"),
     "LOG_FORMAT": ("log", "format"),
 }
@@ -32,6 +43,9 @@ def from_older(environ: Mapping[str, str]) -> Settings:
     }
     if "STORJ_BUCKET_URL" in said:
         found["volume", "storage"] = Setting("s3", "environment STORJ_BUCKET_URL", OLDER)
+    if ("blobs", "prefix") in found:
+        prefix = found["blobs", "prefix"]
+        found["blobs", "prefix"] = prefix._replace(value=prefix.value.strip("/"))
     for path in (("log", "level"), ("log", "format")):
         if path in found:
             word = found[path].value.lower()

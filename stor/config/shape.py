@@ -12,6 +12,7 @@ from stor.config.urls import redis_address
 
 Port = Annotated[int, Meta(ge=0, le=65535)]  # 0: the kernel chooses
 Count = Annotated[int, Meta(ge=1)]
+Number = Annotated[int, Meta(ge=0)]  # 0: off
 Seconds = Annotated[float, Meta(gt=0, le=86400)]
 Cidrs = tuple[str, ...]
 
@@ -49,6 +50,10 @@ class Web(Section, frozen=True):
     port: Port = 8080
     body_bytes: Count = 1 << 20
     idle_seconds: Seconds = 60.0
+    connections: Count = 10_000
+    connections_per_address: Count = 1000
+    lame_duck_seconds: Annotated[float, Meta(ge=0, le=3600)] = 0.0
+    drain_seconds: Seconds = 10.0
     trusted_proxies: Cidrs = ()
     bootstrap_open: bool = False
 
@@ -131,6 +136,71 @@ class Redis(Section, frozen=True):
                 raise ValueError(f"the user `{name}` has no password")
 
 
+class Access(Section, frozen=True):
+    """Whom the HTTP APIs know, and how much each may ask."""
+
+    api_keys: Secret | None = None
+    api_keys_file: Path | None = None
+    jwt_secret: Secret | None = None
+    jwt_secret_file: Path | None = None
+    jwks_url: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    auth_url: str = ""
+    auth_app_id: str = ""
+    auth_seconds: Seconds = 10.0
+    auth_good_seconds: Seconds = 60.0
+    auth_bad_seconds: Seconds = 5.0
+    presign_secret: Secret | None = None
+    presign_secret_file: Path | None = None
+    requests_per_second: Number = 0
+    in_flight: Number = 0
+    failures: Count = 10
+    failure_seconds: Seconds = 60.0
+
+    def __post_init__(self) -> None:
+        for url in (self.jwks_url, self.auth_url):
+            if url and not url.startswith(("http://", "https://")):
+                raise ValueError("a URL of an authority begins with http:// or https://")
+
+
+class Database(Section, frozen=True):
+    """Where rows are kept; without a URL in SQLite below the data folder."""
+
+    url: Secret | None = None
+    url_file: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.url is not None and not self.url.reveal().startswith(("postgresql://", "postgres://")):
+            raise ValueError("a database's URL begins with postgresql://")
+
+
+class Blobs(Section, frozen=True):
+    """The blob sync API: in a bucket where one is named, else in a folder."""
+
+    folder: Path | None = None
+    bucket: str = ""
+    endpoint: str = ""
+    region: str = "us-east-1"
+    access_key: Secret | None = None
+    access_key_file: Path | None = None
+    secret_key: Secret | None = None
+    secret_key_file: Path | None = None
+    prefix: Annotated[str, Meta(pattern=r"^[^/\x00-\x1f]+(/[^/\x00-\x1f]+)*$", max_length=256)] = "memory"
+    max_bytes: Count = 1 << 30
+    max_entries: Count = 1_000_000
+    history_versions: Number = 0
+    history_days: Number = 0
+    tombstone_days: Number = 30
+    compression: Literal["none", "zstd"] = "none"
+
+    def __post_init__(self) -> None:
+        if self.bucket and self.folder is not None:
+            raise ValueError("blobs are kept in a bucket or in a folder, not in both")
+        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
+            raise ValueError("an endpoint begins with http:// or https://")
+
+
 class Volume(Section, frozen=True):
     """The JuiceFS volume that /bootstrap formats."""
 
@@ -152,4 +222,7 @@ class Config(Section, frozen=True):
     log: Log = Log()
     web: Web = Web()
     redis: Redis = Redis()
+    access: Access = Access()
+    database: Database = Database()
+    blobs: Blobs = Blobs()
     volume: Volume = Volume()

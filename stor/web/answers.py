@@ -1,14 +1,12 @@
-"""The one table by which our errors become HTTP answers, and the one shape of those answers."""
+"""The one table by which our errors become HTTP answers, and the shapes of those answers."""
 
+from collections.abc import Callable
 from http import HTTPStatus
+from json import dumps
 from math import ceil
-from typing import TYPE_CHECKING, Any
 
-from klein import Klein
-from msgspec import json
+from msgspec import json, to_builtins
 from twisted.logger import Logger
-from twisted.python.failure import Failure
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from stor.errors import (
     BadRequest,
@@ -16,16 +14,21 @@ from stor.errors import (
     Denied,
     Failed,
     Forbidden,
+    Full,
     Missing,
+    NotSatisfiable,
+    PreconditionFailed,
+    StorError,
     TooLarge,
     TooMany,
     Unavailable,
+    Unprocessable,
 )
-
-if TYPE_CHECKING:
-    from stor.web.request import Request
+from stor.web.answer import JSON_HEADERS, Answer, Header
 
 log = Logger()
+
+Shape = Callable[[int, BaseException, str], object]  # status, error, request id -> the JSON of the answer
 
 STATUS: dict[type[BaseException], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
@@ -33,60 +36,89 @@ STATUS: dict[type[BaseException], HTTPStatus] = {
     Forbidden: HTTPStatus.FORBIDDEN,
     Missing: HTTPStatus.NOT_FOUND,
     Conflict: HTTPStatus.CONFLICT,
+    PreconditionFailed: HTTPStatus.PRECONDITION_FAILED,
     TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+    NotSatisfiable: HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE,
+    Unprocessable: HTTPStatus.UNPROCESSABLE_ENTITY,
     TooMany: HTTPStatus.TOO_MANY_REQUESTS,
     Failed: HTTPStatus.INTERNAL_SERVER_ERROR,
     Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
+    Full: HTTPStatus.INSUFFICIENT_STORAGE,
 }
+
+
+class NoRoute(StorError):
+    """No part offers this path, or not by this method; `allowed` are the methods that it has."""
+
+    def __init__(self, allowed: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self.allowed = allowed
+
+
+def default_shape(status: int, error: BaseException, request_id: str) -> object:
+    """Give the JSON of an error: its name, its message, and the id to ask about."""
+    return {"error": type(error).__name__, "detail": str(error), "request_id": request_id}
+
+
+def unrouted_shape(status: int, error: BaseException, request_id: str) -> object:
+    """Give the JSON of an unknown path or method, which belong to no part."""
+    return {"detail": HTTPStatus(status).phrase}
 
 
 def status_of(error: BaseException) -> HTTPStatus:
     """Look an error up; what is not in the table is our own fault."""
+    if isinstance(error, NoRoute):
+        return HTTPStatus.METHOD_NOT_ALLOWED if error.allowed else HTTPStatus.NOT_FOUND
     known = (kind for kind in type(error).__mro__ if kind in STATUS)
     return STATUS.get(next(known, BaseException), HTTPStatus.INTERNAL_SERVER_ERROR)
 
 
-def reply(request: "Request", status: HTTPStatus, value: Any) -> bytes:
-    """Set status and headers for `value` as JSON, and give the body; Twisted lacks some phrases (422)."""
-    body = json.encode(value)
-    request.setResponseCode(status, status.phrase.encode())
-    request.setHeader(b"content-type", b"application/json")
-    request.setHeader(b"content-length", b"%d" % len(body))
-    request.setHeader(b"cache-control", b"no-store")
-    return body
+def is_expected(error: BaseException) -> bool:
+    """Tell whether a caller may know of this error."""
+    return isinstance(error, (NoRoute, *STATUS))
 
 
-def fault(request: "Request", error: BaseException) -> bytes:
-    """Answer with an error: with its message when it is one of ours, otherwise only with a request id."""
-    status = status_of(error)
-    hints(request, error)
-    if isinstance(error, tuple(STATUS)):
-        return reply(request, status, shape(type(error).__name__, str(error), request.request_id))
-    log.failure(
-        "unexpected error in {route}",
-        Failure(error),
-        route=request.route,
-        request_id=request.request_id,
-    )
-    return reply(request, status, shape("Failed", "", request.request_id))
+def fault(error: BaseException, shape: Shape, request_id: str) -> Answer:
+    """Answer with an error: with its message when it is one of ours, otherwise only with a request id.
+
+    Never raises, for there would be no answer then: an error that cannot be shown is a 500.
+    """
+    try:
+        status = status_of(error)
+        shown = error if is_expected(error) else Failed()
+        body = _encoded(shape(status.value, shown, request_id))
+        return Answer(status.value, (*JSON_HEADERS, *hints(error)), body)
+    except Exception:  # noqa: BLE001 - a part's shape may do anything
+        log.failure("an error cannot be shown", request_id=request_id)
+        return Answer(500, JSON_HEADERS, json.encode(default_shape(500, Failed(), request_id)))
 
 
-def hints(request: "Request", error: BaseException) -> None:
-    """Set the headers that tell a client how to do better: RFC 9110, 11.6.1 and 10.2.3."""
+def _encoded(value: object) -> bytes:
+    """Give JSON; an error may repeat what somebody sent, and what was not UTF-8 in it becomes question marks."""
+    try:
+        return json.encode(value)
+    except UnicodeEncodeError:
+        return dumps(to_builtins(value), ensure_ascii=False).encode(errors="replace")
+
+
+def hints(error: BaseException) -> tuple[Header, ...]:
+    """Give the headers that tell a client how to do better: RFC 9110, 10.2.1, 10.2.3, 11.6.1 and 14.4."""
+    found: list[Header] = []
     if isinstance(error, Denied):
-        request.setHeader(b"www-authenticate", b'Bearer realm="stor"')
+        found.append((b"www-authenticate", b"Bearer"))
+    if isinstance(error, NotSatisfiable):
+        found.append((b"content-range", b"bytes */%d" % error.size))
+    if isinstance(error, NoRoute) and error.allowed:
+        found.append((b"allow", ", ".join(sorted(error.allowed)).encode()))
     if (seconds := getattr(error, "retry_after", None)) is not None:
-        request.setHeader(b"retry-after", b"%d" % max(ceil(seconds), 1))
-
-
-def shape(error: str, detail: str, request_id: str) -> dict[str, str]:
-    """Give the JSON of every error."""
-    return {"error": error, "detail": detail, "request_id": request_id}
+        found.append((b"retry-after", b"%d" % max(ceil(seconds), 1)))
+    return tuple(found)
 
 
 def last_words(status: HTTPStatus, request_id: str, date: bytes) -> bytes:
     """Give a whole response for a connection that is then closed: there was no request one could answer."""
-    body = json.encode(shape(status.phrase.title().replace(" ", ""), status.description, request_id))
+    name = status.phrase.title().replace(" ", "")
+    body = json.encode({"error": name, "detail": status.description or status.phrase, "request_id": request_id})
     head = (
         f"HTTP/1.1 {status.value} {status.phrase}\r\n"
         "Content-Type: application/json\r\n"
@@ -95,26 +127,3 @@ def last_words(status: HTTPStatus, request_id: str, date: bytes) -> bytes:
         f"X-Request-Id: {request_id}\r\n"
     )
     return head.encode() + b"Date: " + date + b"\r\n\r\n" + body
-
-
-def speaks_errors(app: Klein) -> Klein:
-    """Give an app the table; also for paths and methods that it does not know."""
-
-    @app.handle_errors(HTTPException)
-    def unrouted(request: Any, failure: Any) -> bytes:
-        error: HTTPException = failure.value
-        if isinstance(error, MethodNotAllowed):  # RFC 9110, 15.5.6
-            request.setHeader(b"allow", ", ".join(sorted(error.valid_methods or ())).encode())
-        status = HTTPStatus(error.code or HTTPStatus.NOT_FOUND)
-        name = "Missing" if status == HTTPStatus.NOT_FOUND else type(error).__name__
-        return reply(request, status, shape(name, status.description, request.request_id))
-
-    @app.handle_errors(Exception)
-    def failed(request: Any, failure: Any) -> bytes:
-        if request.startedWriting:  # too late to say anything true: let the client see a broken transfer
-            log.failure("error after the answer began", failure, request_id=request.request_id)
-            request.channel.abort()
-            return b""
-        return fault(request, failure.value)
-
-    return app

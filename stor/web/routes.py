@@ -1,24 +1,72 @@
-"""Routes as data: each part says its own, `compose` makes one Klein app of them."""
+"""Routes as data: each part says its own."""
 
-from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
-from klein import Klein
+from stor.streams.sink import Sink
+from stor.web.answer import Answer, Switch
+from stor.web.answers import Shape, default_shape
+from stor.web.call import Call
 
-from stor.web.answers import speaks_errors
-from stor.web.request import Request
+WITHOUT_BODY = frozenset({"GET", "DELETE"})  # RFC 9110, 9.3.1 and 9.3.5
 
-Handler = Callable[..., Awaitable[bytes]]
+Handler = Callable[..., Awaitable[Answer | Switch]]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A header or a field of the query that a route looks at."""
+
+    name: str
+    place: Literal["header", "query"]
+    about: str
+    required: bool = False
+
+
+@dataclass(frozen=True)
+class Media:
+    """A body, coming or going: what it is, its type, and its shape where msgspec can tell it from a Python type."""
+
+    about: str
+    type: str = "application/json"
+    schema: Any = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What OpenAPI says of a route beside what the route itself says; `answers` by status."""
+
+    summary: str
+    parameters: Sequence[Parameter] = ()
+    body: Media | None = None
+    answers: Mapping[int, str | Media] = field(default_factory=lambda: {200: "Done"})
 
 
 @dataclass(frozen=True)
 class Route:
-    """One method on one rule (werkzeug's syntax); `handler(request, **segments)` gives the body."""
+    """One method on one rule (werkzeug's syntax, such as "/blob/<path:path>"); GET answers HEAD too.
+
+    `handler(call, **segments)` gives the answer. `permission` None admits anybody, and no credential is looked at.
+    `sink` decides where a body goes when its header is here and the caller is admitted: a number is memory with that
+    limit, None memory with the site's limit, or nowhere (`keeps_body`); a callable may raise StorError. `errors` gives
+    the JSON of an error answer. A `hot` route is answered without Klein's dispatch: its rule is "/words" or
+    "/words/<path:name>".
+    """
 
     method: str
     rule: str
     handler: Handler
+    permission: str | None = None
+    sink: Callable[[Call], Sink] | int | None = None
+    errors: Shape = default_shape
+    hot: bool = False
+    about: About | None = None
+
+    @property
+    def keeps_body(self) -> bool:
+        """Tell whether a body is kept: unasked not for anybody, nor where a method gives it no meaning."""
+        return self.sink is not None or (self.permission is not None and self.method not in WITHOUT_BODY)
 
 
 class Part(Protocol):
@@ -26,26 +74,3 @@ class Part(Protocol):
 
     def routes(self) -> Iterable[Route]:
         """Say what."""
-
-
-def compose(parts: Iterable[Part]) -> Klein:
-    """Make one app, so that each path has one owner and 404, 405 and errors look the same everywhere."""
-    app = Klein()
-    app.url_map.merge_slashes = False  # an empty segment is an empty segment, not a redirect
-    for part in parts:
-        for route in part.routes():
-            endpoint = f"{route.method} {route.rule}"
-            if endpoint in app.endpoints:
-                raise ValueError(f"two parts want {endpoint}")
-            app.route(route.rule, methods=[route.method], endpoint=endpoint)(_labelled(route))
-    return speaks_errors(app)
-
-
-def _labelled(route: Route) -> Handler:
-    """Tell the request which rule it matched, for logs and metrics."""
-
-    async def handle(request: Request, **segments: Any) -> bytes:
-        request.route = route.rule
-        return await route.handler(request, **segments)
-
-    return handle

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.endpoints import TCP4ServerEndpoint, TCP6ServerEndpoint
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IReactorTCP, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from stor.errors import ConfigError
@@ -28,18 +29,26 @@ class WebService(Service):
     _listening: IListeningPort | None = None
 
     def __init__(
-        self, site: Site, host: str, port: int, reactor: IReactor, drain_seconds: float = DRAIN_SECONDS
+        self,
+        site: Site,
+        host: str,
+        port: int,
+        reactor: IReactor,
+        drain_seconds: float = DRAIN_SECONDS,
+        lame_duck_seconds: float = 0.0,
     ) -> None:
         self.host, self.port = host, port
-        self._site, self._reactor, self._drain_seconds = site, reactor, drain_seconds
+        self._site, self._reactor = site, reactor
+        self._drain_seconds, self._lame_duck_seconds = drain_seconds, lame_duck_seconds
 
     def startService(self) -> Deferred[None]:
         """Fire when connections are taken; ConfigError when the address cannot be had."""
         super().startService()
+        self._site.threads.startService()
         return Deferred.fromCoroutine(self._listen())
 
     def stopService(self) -> Deferred[None]:
-        """Listen no more, finish what is under way within the deadline, cut the rest."""
+        """Serve on for the lame-duck seconds, listen no more, finish what is under way in time, cut the rest."""
         super().stopService()
         return Deferred.fromCoroutine(self._close())
 
@@ -54,9 +63,13 @@ class WebService(Service):
 
     async def _close(self) -> None:
         if self._listening is not None:
+            if self._lame_duck_seconds:  # balancers see by now that we are not ready
+                await deferLater(self._reactor, self._lame_duck_seconds)
             await maybeDeferred(self._listening.stopListening)
         gone = self._site.drain()
         deadline = self._reactor.callLater(self._drain_seconds, self._site.abort)
         await gone
+        await maybeDeferred(self._site.threads.stopService)
+        self._site.log.flush()
         if deadline.active():
             deadline.cancel()

@@ -78,3 +78,10 @@ class AttemptsTests(SynchronousTestCase):
         for key in ("a", "b", "a", "c"):
             attempts.failed(key)
         self.assertRaises(TooMany, attempts.check, "a")
+
+    def test_a_million(self):
+        """A million addresses that never come back."""
+        attempts = Attempts(3, 60, self.clock)
+        for number in range(1_000_000):
+            attempts.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}")
+        self.assertEqual(len(attempts), 65_536)

@@ -292,3 +292,36 @@ class ExplainTests(Case):
         self.assertEqual(shown["redis.url"], ("***", "environment REDIS_URL, environment REDIS_PASSWORD"))
         self.assertEqual(shown["redis.users.a.password"], ("***", "environment STOR_REDIS__USERS__A__PASSWORD"))
         self.assertEqual(shown["redis.ca_file"], ("", "default"))
+
+
+class BlobsTests(Case):
+    def test_older_names(self) -> None:
+        """A deployment of the older memory proxy needs no file: its environment says all."""
+        config = self.read(
+            S3_BUCKET="b",
+            S3_PREFIX="/memory/agents/",
+            S3_ENDPOINT_URL="http://127.0.0.1:9000",
+            AWS_REGION="eu-1",
+            AWS_ACCESS_KEY_ID="id",
+            AWS_SECRET_ACCESS_KEY="secret",
+            HEARE_AUTH_URL="https://auth.example",
+            HEARE_AUTH_APP_ID="app",
+            DATABASE_URL="postgresql://u:p@h/d",
+            API_KEYS="a,b",
+        )
+        blobs, access = config.blobs, config.access
+        self.assertEqual((blobs.bucket, blobs.prefix, blobs.region), ("b", "memory/agents", "eu-1"))
+        self.assertEqual((blobs.access_key, blobs.secret_key), (Secret("id"), Secret("secret")))
+        self.assertEqual((access.auth_url, access.auth_app_id), ("https://auth.example", "app"))
+        self.assertEqual((config.database.url, access.api_keys), (Secret("postgresql://u:p@h/d"), Secret("a,b")))
+
+    def test_faults(self) -> None:
+        """What cannot work is told at once, and without secrets."""
+        self.assertIn("not in both", self.refused("[blobs]\nbucket = 'b'\nfolder = 'f'"))
+        self.assertIn("http://", self.refused("[blobs]\nendpoint = 'localhost:9000'"))
+        self.assertIn("http://", self.refused("[access]\nauth_url = 'auth.example'"))
+        for prefix in ("", "/a", "a/", "a//b"):
+            self.assertIn("blobs.prefix", self.refused(f"[blobs]\nprefix = '{prefix}'"))
+        said = self.refused(DATABASE_URL="mysql://u:hunter2@h/d")
+        self.assertIn("postgresql://", said)
+        self.assertNotIn("hunter2", said)

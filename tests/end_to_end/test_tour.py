@@ -54,6 +54,11 @@ class Tour(Server):
         return (self.folder / "stor-data" / "proxy-password").read_text().strip()
 
     @property
+    def key(self) -> str:
+        """What may do everything over HTTP; shown once, when it is made."""
+        return (self.folder / "stor-data" / "admin-key").read_text().strip()
+
+    @property
     def volume(self) -> str:
         """The UUID of its volume."""
         return (self.folder / "stor-data" / "bucket" / "sharedvol" / "juicefs_uuid").read_text().strip()
@@ -75,10 +80,12 @@ class Tour(Server):
 
 class TourCase(VolumeCase):
     def test_everything_it_tells_to_type(self):
-        """PONG, a volume, a file in it; then SIGTERM, and nothing is left. The password stands in no command line."""
+        """A blob, PONG, a volume, a file in it; then SIGTERM, and nothing is left. No secret is in a command line."""
         tour = self.up(Tour())
-        ping, bootstrap, mount = tour.commands
-        with Watch([tour.password]) as watch:
+        put, sync, ping, bootstrap, mount = tour.commands
+        with Watch([tour.password, tour.key]) as watch:
+            self.assertEqual(self.type(put), "")
+            self.assertEqual(list(loads(self.type(sync))["files"]), ["notes/hello.txt"])
             self.assertEqual(self.type(ping), "PONG\n")
             self.assertEqual(set(self.bootstrap(bootstrap)), {"success", "output"})
             self.addCleanup(shutil.rmtree, CACHE / tour.volume, ignore_errors=True)
@@ -88,9 +95,11 @@ class TourCase(VolumeCase):
         self.assertGreater(watch.seen, 0)
         self.assertEqual(watch.found, [])
         self.ends(tour)
+        self.assertEqual(tour.output.count(tour.key), 1)
         tour.start()
-        self.assertTrue(self.bootstrap(tour.commands[1])["already_formatted"])
-        self.assertEqual(self.mounted(tour.commands[2], lambda point: (point / "file").read_text()), "kept")
+        self.assertEqual(list(loads(self.type(sync))["files"]), ["notes/hello.txt"])
+        self.assertTrue(self.bootstrap(bootstrap)["already_formatted"])
+        self.assertEqual(self.mounted(mount, lambda point: (point / "file").read_text()), "kept")
         self.ends(tour)
 
     def bootstrap(self, command):

@@ -5,17 +5,19 @@ from prometheus_client import CollectorRegistry
 from treq.client import HTTPClient
 from twisted.internet import reactor
 from twisted.internet.task import Clock
-from twisted.logger import Logger
 from twisted.web.client import Agent
 
 from stor.access.address import Trusted
 from stor.access.attempts import Attempts
-from stor.access.guard import Locked, Open
-from stor.access.principal import ProxyPassword
+from stor.access.credentials import Credentials
+from stor.access.guard import Guard
+from stor.access.known import ProxyPassword
 from stor.errors import Unavailable
 from stor.volume.api import BootstrapApi
 from stor.volume.bootstrap import Bootstrap
 from stor.volume.juicefs import BucketSettings
+from stor.web.accesslog import AccessLog
+from stor.web.gate import Gate
 from stor.web.limits import Limits
 from stor.web.service import WebService
 from stor.web.site import build_site
@@ -25,10 +27,18 @@ from tests.volume.volumes import Volume
 class ApiTests(Volume):
     """Over HTTP, as the contract shows it."""
 
-    async def serve(self, bootstrap=None, guard=None):
-        guard = guard or Locked([ProxyPassword(b"proxy-pw")], Attempts(3, 60, Clock()))
-        api = BootstrapApi(bootstrap or self.bootstrap(), guard)
-        site = build_site([api], Limits(), Logger(), CollectorRegistry(), trusted=Trusted([]), reactor=reactor)
+    async def serve(self, bootstrap=None, *, is_open=False):
+        registry = CollectorRegistry()
+        credentials = Credentials(passwords=[ProxyPassword(b"proxy-pw")])
+        site = build_site(
+            [BootstrapApi(bootstrap or self.bootstrap(), is_open=is_open)],
+            Limits(),
+            AccessLog(None, reactor),
+            registry,
+            gate=Gate(Guard(credentials, Attempts(3, 60, Clock()), registry)),
+            trusted=Trusted([]),
+            reactor=reactor,
+        )
         service = WebService(site, "127.0.0.1", 0, reactor)
         await service.startService()
         self.addCleanup(service.stopService)
@@ -119,5 +129,5 @@ class ApiTests(Volume):
 
     async def test_open(self):
         """Where the operator opened it, no credential is asked for."""
-        await self.serve(guard=Open())
+        await self.serve(is_open=True)
         self.assertEqual((await self.post(key=None))[0].code, 200)

@@ -5,6 +5,8 @@ from twisted.internet.error import ConnectError
 from twisted.internet.task import deferLater
 
 from stor.errors import ConfigError
+from stor.web import channel
+from stor.web.answer import Answer
 from stor.web.routes import Route
 from stor.web.service import WebService
 from tests.web.serving import Raw, Serving
@@ -20,10 +22,10 @@ class Service(Serving):
     def routes(self):
         return [Route("GET", "/work", self.work)]
 
-    async def work(self, request):
+    async def work(self, call):
         self.entered.callback(None)
         await self.go_on
-        return b"done"
+        return Answer(body=b"done")
 
 
 class StartTests(Service):
@@ -62,7 +64,7 @@ class StopTests(Service):
         self.assertFalse(stopped.called)
         self.go_on.callback(None)
         heard = await busy.over
-        self.assertTrue(heard.endswith(b"done\r\n0\r\n\r\n"), heard)
+        self.assertTrue(heard.endswith(b"\r\n\r\ndone"), heard)
         self.assertIn(b"connection: close", heard.lower())
         await stopped
 
@@ -80,9 +82,39 @@ class StopTests(Service):
         self.assertEqual((await busy.over).count(b"200 OK"), 1)
         await stopped
 
+    async def test_half_for_ever(self):
+        """A header that does not come to its end is not waited for as long as a request is."""
+        self.patch(channel, "RETIRE_SECONDS", 0.1)
+        half = await self.connect()
+        half.send(WORK[:-2])
+        await deferLater(reactor, 0.05)
+        begun = reactor.seconds()
+        await self.service.stopService()
+        self.assertLess(reactor.seconds() - begun, 5)  # of the ten that a header may take
+        self.assertIn(b"HTTP/1.1 408 ", await half.over)
+
     async def test_nobody(self):
         """With nobody there a stop is over at once, and leaves no timer."""
         await self.service.stopService()
+
+
+class LameDuckTests(Service):
+    lame_duck_seconds = 0.5
+
+    async def test_serves_on(self):
+        """For so long new connections are taken, and the old ones live on; then it is a stop as any other."""
+        self.go_on.callback(None)
+        idle = await self.connect()
+        begun = reactor.seconds()
+        stopped = self.service.stopService()
+        await idle.send(WORK).until(b"done")
+        self.entered = Deferred()
+        heard = await (await self.connect()).send(WORK).until(b"done")
+        self.assertNotIn(b"connection: close", heard.lower() + idle.heard.lower())
+        await stopped
+        self.assertGreaterEqual(reactor.seconds() - begun, 0.5)
+        await idle.over
+        await self.assertFailure(Deferred.fromCoroutine(self.connect()), ConnectError)
 
 
 class DeadlineTests(Service):

@@ -4,6 +4,7 @@ from twisted.internet import reactor
 from twisted.internet.task import deferLater
 from twisted.web.http import datetimeToString
 
+from stor.web.answer import Answer
 from stor.web.limits import Limits
 from stor.web.routes import Route
 from tests.web.serving import Serving
@@ -16,14 +17,14 @@ class Echo:
         self.bodies = []
 
     def routes(self):
-        return [Route("POST", "/echo", self.echo), Route("GET", "/hello", self.hello)]
+        return [Route("POST", "/echo", self.echo, sink=1000), Route("GET", "/hello", self.hello)]
 
-    async def echo(self, request):
-        self.bodies.append(request.content.read())
-        return self.bodies[-1]
+    async def echo(self, call):
+        self.bodies.append(call.content)
+        return Answer(body=self.bodies[-1])
 
-    async def hello(self, request):
-        return b"hello " + request.uri
+    async def hello(self, call):
+        return Answer(body=b"hello %b?%b" % (call.raw_path, call.raw_query))
 
 
 GET = b"GET /hello HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -120,7 +121,16 @@ class FramingTests(Wire):
 
     async def test_lines(self):
         """Malformed header lines, other versions, request lines of two or four words."""
-        for line in (b"Name : v", b"name", b": v", b"Name: a\rb", b"N\x00: v", b"Name: a\nEvil: b"):
+        for line in (
+            b"Name : v",
+            b"name",
+            b": v",
+            b"Name: a\rb",
+            b"N\x00: v",
+            b"Name: a\x00b",
+            b"Name: a\nEvil: b",
+            b"Name: a\r\n folded",
+        ):
             await self.refused(b"GET /hello HTTP/1.1\r\nHost: h\r\n" + line + b"\r\n\r\n")
         for first in (
             b"GET /hello HTTP/1.2",
@@ -128,6 +138,16 @@ class FramingTests(Wire):
             b"GET /hello",
             b"G(T / HTTP/1.1",
             b"GET /a b HTTP/1.1",
+            b"GET\t/hello HTTP/1.1",
+            b"GET /hello HTTP/1.1 ",
+            b"GET /hello HTTP/0.9",
+            b"GET /hello HTTP/2.0",
+            b"GET /hello ICE/1.0",
+            b"GET hello HTTP/1.1",
+            b"GET /\xff HTTP/1.1",
+            b"get /hello HTTP/1.1",
+            b"BREW /hello HTTP/1.1",
+            b"PRI * HTTP/2.0",
         ):
             await self.refused(first + b"\r\nHost: h\r\n\r\n")
 
@@ -140,11 +160,35 @@ class FramingTests(Wire):
         await self.refused(b"GET /" + b"a" * 2500 + b" HTTP/1.1\r\nHost: h\r\n\r\n", 414)
 
     async def test_paths(self):
-        """A path that is not UTF-8 or does not begin with a slash is refused; the connection lives on."""
-        for target in (b"/%ff", b"/a/%C3%28", b"hello"):
+        """A path that is not UTF-8, or a target that is none, is refused; the connection lives on."""
+        for target in (b"/%ff", b"/a/%C3%28", b"*", b"/a#b"):
             heard = await self.exchange(b"GET " + target + b" HTTP/1.1\r\nHost: h\r\n\r\n" + LAST)
             self.assertTrue(heard.startswith(b"HTTP/1.1 400 "), heard)
             self.assertIn(b"hello /hello?last", heard)
+
+    async def test_trailers(self):
+        """What stands behind the last chunk is no header, and has its bounds."""
+        chunks = b"3\r\nabc\r\n0\r\nConnection: close\r\nX-Request-Id: evil\r\n\r\n"
+        heard = await self.exchange(post(chunks, b"Transfer-Encoding: chunked") + LAST)
+        self.assertEqual(heard.count(b" 200 OK"), 2)
+        self.assertNotIn(b"evil", heard)
+        self.echo.bodies.clear()
+        await self.refused(post(b"0\r\n" + b"A: aaaaaaaa\r\n" * 20_000, b"Transfer-Encoding: chunked"), 431)
+
+    async def test_extensions(self):
+        """Chunk extensions are allowed, and mean nothing."""
+        heard = await self.exchange(post(b"3;a=b;c\r\nabc\r\n0;d\r\n\r\n", b"Transfer-Encoding: chunked", last=True))
+        self.assertTrue(heard.endswith(b"abc"))
+
+    async def test_empty_lines(self):
+        """Empty lines before a request are overlooked (section 2.2)."""
+        heard = await self.exchange(b"\r\n\r\n" + GET + b"\r\n" + LAST)
+        self.assertEqual(heard.count(b" 200 OK"), 2)
+
+    async def test_several_lines(self):
+        """Several lines of one header are one list."""
+        heard = await self.exchange(LAST.replace(b"Connection", b"A: b\r\nConnection: keep-alive\r\nConnection"))
+        self.assertIn(b"Connection: close", heard)
 
     async def test_absolute_form(self):
         """The target of a request to a proxy names the same path (section 3.2.2)."""
@@ -158,6 +202,18 @@ class FramingTests(Wire):
         heard = await self.exchange(GET + post(b"abc", b"Content-Length: 3") + GET + LAST)
         self.assertEqual(heard.count(b"HTTP/1.1 200 OK"), 4)
         self.assertLess(heard.index(b"abc"), heard.index(b"last"))
+
+    async def test_others_have_a_turn(self):
+        """However many requests one connection has sent, another one is answered in between."""
+        raw, other = await self.connect(), await self.connect()
+        await other.send(GET).until(b"hello")
+        raw.send(GET * 1000)
+        await raw.until(b"hello")
+        other.send(LAST)
+        await other.over
+        self.assertLess(raw.heard.count(b"HTTP/1.1 200"), 1000)
+        raw.send(LAST)
+        self.assertEqual((await raw.over).count(b"HTTP/1.1 200"), 1001)
 
     async def test_old_client(self):
         """HTTP/1.0 without a Host is answered, and closed."""

@@ -1,0 +1,1 @@
+"""The blob sync API: a tree of files that many machines keep in step."""

@@ -1,0 +1,3 @@
+DROP TABLE api_keys_revision;
+
+DROP TABLE api_keys;

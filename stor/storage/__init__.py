@@ -1,0 +1,1 @@
+"""Keyed bytes behind one promise: `Store`; a `Directory` or a `Bucket` keeps them."""
