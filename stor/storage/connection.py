@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from stor.storage.http import Client
 
 SMALL = 64 * 1024  # bytes of an answer that are given whole
+PATIENCE = 3.0  # times the usual silence, for a server that writes a large body before it answers
 
 
 class Lost(Unavailable):
@@ -63,7 +64,7 @@ class Connection(Protocol):
     _is_sending = False
     _full: Deferred[None] | None = None  # the upload waits for the server
     _why = ""
-    _deadline = 0.0
+    _deadline = _silence = 0.0
     seen = 0.0  # when there was a sign of life
 
     def __init__(self, client: Client) -> None:
@@ -93,17 +94,18 @@ class Connection(Protocol):
         self._why = self._why or why
         self.transport.abortConnection()
 
-    def look(self, now: float, seconds: float) -> None:
-        """Cut it when the server gives no sign of life for so long, or answers too late."""
+    def look(self, now: float) -> None:
+        """Cut it when the server gives no sign of life for too long, or answers too late."""
         if self._parser is None or (self._stream is not None and self._stream.is_held):
             return  # nobody waits for the server
-        if now > self.seen + seconds or (self._answered is not None and now > self._deadline):
+        if now > self.seen + self._silence or (self._answered is not None and now > self._deadline):
             self.abort("it took too long")
 
     def ask(self, request: Request, seconds: float) -> Deferred[Answer]:
         """Send, and give the answer; cancelling it cuts the connection."""
         self.seen = self._client.now()
         self._deadline = self.seen + seconds + request.seconds
+        self._silence = min(seconds + request.seconds, PATIENCE * seconds)
         self._is_head = request.method == "HEAD"
         self._parser = HttpResponseParser(self)
         self._begin()

@@ -166,7 +166,7 @@ class Client(Service):
         """Cut what gives no sign of life, and what is idle for long."""
         now = self._reactor.seconds()
         for connection in list(self._all):
-            connection.look(now, self._server.read_seconds)
+            connection.look(now)
         for connection in [idle for idle in self._idle if idle.seen < now - _IDLE_SECONDS]:
             connection.abort("idle")
         self._timer = None
