@@ -17,6 +17,7 @@ _WORDS = {
     "KeyTooLongError": BadRequest("this bucket takes no key with so long a name"),
     "MetadataTooLarge": BadRequest("this bucket takes less metadata"),
     "EntityTooLarge": TooLarge("more bytes than the bucket takes"),
+    "InvalidObjectState": Failed("this object is archived"),
     "QuotaExceeded": Full("the bucket's quota is used up"),
     "XMinioStorageFull": Full("the bucket's disk is full"),
     "NoSuchBucket": Unavailable("the bucket does not exist"),
