@@ -1,7 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := redis-server postgresql gcc libc6-dev fuse3 curl procps git openssh-client util-linux mount
+DEBIAN := redis-server postgresql gcc libc6-dev fuse3 curl procps git openssh-client util-linux mount nodejs npm strace jq
 
 export DEBIAN_FRONTEND := noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -41,8 +41,9 @@ test-compat: venv packages ## Redis's own test suite and redis-py's, through the
 
 test-full: venv packages ## The tests of many processes and kills, in full numbers
 	STOR_TEST_FULL=1 $(BIN)/python -m pytest tests/end_to_end/test_blobs_processes.py
+	STOR_TEST_FULL=1 $(BIN)/python -m pytest tests/objects/test_soak.py tests/objects/test_listing_scale.py tests/end_to_end/test_objects_processes.py
 
-bench: bench-redis bench-web bench-blobs ## Side by side with the peers of each part
+bench: bench-redis bench-web bench-blobs bench-objects ## Side by side with the peers of each part
 
 bench-redis: venv ## The Redis proxy beside HAProxy, nutcracker and a threaded proxy
 	@tools/debian redis-server haproxy nutcracker
@@ -56,6 +57,10 @@ bench-blobs: venv ## The blob sync API beside the obvious design
 	@tools/debian wrk
 	$(BIN)/python -m bench.blobs
 
+bench-objects: venv ## The object store beside nginx, SeaweedFS's filer, JuiceFS's gateway and a file for each object
+	@tools/debian wrk nginx postgresql
+	$(BIN)/python -m bench.objects
+
 lock: venv ## Pin the newest versions
 	$(BIN)/python -m pip install --quiet pip-tools
 	for name in requirements requirements-test; do $(BIN)/pip-compile --quiet --upgrade --strip-extras --allow-unsafe --generate-hashes \
@@ -65,4 +70,4 @@ clean: ## Remove all that is made
 	rm -rf $(VENV) build dist *.egg-info stor/redis/*.so .mypy_cache .ruff_cache .hypothesis .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help venv run check test packages test-compat test-full bench bench-redis bench-web bench-blobs lock clean
+.PHONY: help venv run check test packages test-compat test-full bench bench-redis bench-web bench-blobs bench-objects lock clean

@@ -1,8 +1,9 @@
-"""What every bench needs: rounds in a turned order, tables of medians and of ratios, a word about the machine."""
+"""What every bench needs: peers, rounds in a turned order, tables of medians and ratios, a word about the machine."""
 
 import os
 import platform
 import re
+import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -11,9 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import TypeVar
 
-from tests.servers import program
+from tests.servers import Server, program
 
-Peer = TypeVar("Peer")
+T = TypeVar("T")
 ROOT = Path(__file__).parents[1]
 TWISTD = "from twisted.scripts.twistd import run; run()"  # needs no script on PATH
 
@@ -24,6 +25,26 @@ def stor_argv(config: str, part: str) -> list[str]:
         *(sys.executable, "-c", TWISTD, "-n", "--pidfile="),
         *("stor", "--config", config, "run", "--only", part),
     ]
+
+
+class Peer(Server):
+    """A server that is measured beside others; `name` is the title of its column."""
+
+    name: str
+
+    @property
+    def pid(self) -> int:
+        """The process that does the work."""
+        assert self.process is not None
+        return self.process.pid
+
+    def answers(self) -> bool:
+        """It listens."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return True
+        except OSError:
+            return False
 
 
 class Table:
@@ -67,7 +88,7 @@ class Table:
     def _ratios(self) -> str:
         pairs = self._pairs()
         rows = [
-            [name, *(f"{ratio(row[ours], row[peer]):.2f}" for ours, peer in pairs)] for name, row in self._rows.items()
+            [name, *(shown(ratios(row[ours], row[peer])) for ours, peer in pairs)] for name, row in self._rows.items()
         ]
         return grid([f"{self.title}, ratio", *(f"{ours} / {peer}" for ours, peer in pairs)], rows)
 
@@ -78,12 +99,23 @@ def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
+def ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
+    """Give the ratio within each round, so that what slows a whole round slows both."""
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
 def ratio(ours: Sequence[float], theirs: Sequence[float]) -> float:
-    """Give the median of the ratios within each round, so that what slows a whole round slows both."""
-    return median(one / other for one, other in zip(ours, theirs, strict=True))
+    """Give the median of the ratios within each round."""
+    return median(ratios(ours, theirs))
 
 
-def in_rounds(peers: Sequence[Peer], rounds: int) -> Iterator[Peer]:
+def shown(values: Sequence[float]) -> str:
+    """Give the median of ratios and, where there are several, from where to where they went."""
+    middle = f"{median(values):.2f}"
+    return middle if len(values) == 1 else f"{middle} ({min(values):.2f} to {max(values):.2f})"
+
+
+def in_rounds(peers: Sequence[T], rounds: int) -> Iterator[T]:
     """Give every peer once a round, another one first each time, so that drift meets all alike."""
     for turn in range(rounds):
         first = turn % len(peers)

@@ -3,6 +3,8 @@
     StorError
     ├── ConfigError     the operator must change a setting; needs no traceback
     ├── BadRequest      the caller's request makes no sense
+    │   ├── LengthRequired       it does not say how long its body is
+    │   └── UnsupportedType      its body is of a type that means nothing here
     ├── Denied          no credential, or a wrong one
     ├── Forbidden       a good credential that may not do this
     ├── Missing         no such thing
@@ -15,6 +17,7 @@
     ├── TooMany         too often, or too many at once; later it may work
     ├── Unavailable     something we need is away; later it may work
     └── Failed          something we ran ended badly
+        └── Damaged     what is kept is not what was put there
 
 Messages are for the caller: they hold no secret. What each means at an edge (an HTTP status, a RESP
 error, an exit code) is said by that edge, in a table of its own.
@@ -40,6 +43,14 @@ class ConfigError(StorError):
 
 class BadRequest(StorError):
     """The caller's request makes no sense."""
+
+
+class LengthRequired(BadRequest):
+    """A body was expected, and nothing says how long it is."""
+
+
+class UnsupportedType(BadRequest):
+    """A body of a type that means nothing here."""
 
 
 class Denied(StorError):
@@ -100,3 +111,7 @@ class Unavailable(StorError):
 
 class Failed(StorError):
     """Something we ran ended badly; the message holds its last words, already free of secrets."""
+
+
+class Damaged(Failed):
+    """What is kept is not what was put there, and certainly so: it is cut off, or has another hash."""

@@ -1,6 +1,7 @@
 """What twistd needs of stor: options, and a service that starts, reloads and stops the house."""
 
 import atexit
+import gc
 import os
 import signal
 import sys
@@ -124,6 +125,10 @@ class House(Service):
         maybeDeferred(self._stack.startService).addCallbacks(self._risen, self._failed)
 
     def _risen(self, _: object) -> None:
+        # What was made until now stays: no collection need look at it again. One of all of it took 70 to 100 ms, every
+        # second or so under load, while everybody waited; p99 of answers fell to less than half without it.
+        gc.collect()
+        gc.freeze()
         log.info("stor {version} is up", version=stor.__version__)
 
     def _failed(self, why: Failure) -> None:

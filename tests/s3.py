@@ -75,6 +75,7 @@ class FaultyProxy:
         self.lost_answers = 0  # so many of the next requests are passed on, and cut instead of answered
         self.cut_answer_after: int | None = None  # bytes from the server on a connection, then it is reset
         self.cut_request_after: int | None = None  # bytes to the server
+        self.spoils: bytes | None = None  # where these come to the server, the first of them is another
         self.flows = threading.Event()  # while it is not set, answers are held back
         self.flows.set()
         self._clients: set[socket.socket] = set()
@@ -135,6 +136,8 @@ class FaultyProxy:
             if self.cut_request_after is not None and sent + len(data) > self.cut_request_after:
                 server.sendall(data[: self.cut_request_after - sent])
                 return
+            if self.spoils is not None and (at := data.find(self.spoils)) >= 0:
+                data = b"%s!%s" % (data[:at], data[at + 1 :])
             server.sendall(data)
             sent += len(data)
 

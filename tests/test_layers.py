@@ -15,7 +15,7 @@ GROUND = {  # each with the ground below it
     "access": {"database"},
     "web": {"access"},
 }
-PARTS = {"redis", "volume", "blobs", "keyring"}
+PARTS = {"redis", "volume", "blobs", "objects", "keyring"}
 MAY = {
     "__init__": set(),
     "errors": set(),
@@ -52,6 +52,14 @@ PURE = {
     "web/ranges.py",
     "web/conditions.py",
     "blobs/rules.py",
+    "client/objects/names.py",
+    "client/objects/wish.py",
+    "objects/records.py",
+    "objects/rules.py",
+    "objects/ids.py",
+    "objects/digests.py",
+    "objects/resumable/records.py",
+    "objects/resumable/rules.py",
     "client/paths.py",
     "dokku/questions.py",
     "dokku/secrecy.py",

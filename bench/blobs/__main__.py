@@ -12,9 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.blobs.loads import CLIENTS, LOADS
-from bench.blobs.memory import FILES, watched
 from bench.blobs.peers import Auth, Peer, Reference, StorFolder, StorS3
 from bench.common import Table, grid, in_rounds, place, ratio, version_of
+from bench.memory import FILES, watched
 from tests.servers import S3Server, program
 
 HERE = Path(__file__).parent
@@ -96,7 +96,7 @@ def rss(effort: Effort, kinds: Sequence[type[Peer]]) -> str:
     total, rows = FILES * effort.large_bytes / MIB, []
     for kind in kinds:
         with S3Server("bench") as s3, Auth() as auth, kind(s3, auth, 0) as peer:
-            seen = watched(peer, effort.large_bytes)
+            seen = watched(peer, "/blob/large/{}".format, peer.headers, effort.large_bytes)
         figures = [size / MIB for size in (seen.before, seen.up, seen.down)]
         figures += [total / seen.seconds_up, total / seen.seconds_down]
         rows.append([peer.name, *(f"{figure:,.0f}" for figure in figures)])

@@ -3,7 +3,7 @@
 --   put    over one file after the other out of 32 of this thread, each time with another content
 --   new    a file that was never there
 --   sync   the whole index        same   the index, if it is another than ETAG
--- When it is over it prints one line of JSON.
+-- What it says in the end is in bench/wrk.lua.
 
 local threads = 0
 local failures = 0
@@ -38,9 +38,4 @@ function request()
   return wrk.format("PUT", path, headers, body)
 end
 
-function done(summary, latency, requests)
-  local errors = summary.errors
-  local lost = errors.connect + errors.read + errors.write + errors.timeout
-  io.write(string.format('\n{"requests": %d, "microseconds": %d, "p99": %d, "refused": %d, "lost": %d}\n',
-    summary.requests, summary.duration, latency:percentile(99), errors.status, lost))
-end
+dofile(debug.getinfo(1, "S").source:match("^@(.*/)") .. "../wrk.lua")

@@ -2,26 +2,16 @@
 
 import json
 import secrets
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.blobs.peers import Peer, content
-from tests.servers import clean_environment, program
+from bench.wrk import Sample, wrk
 
 SCRIPT = Path(__file__).with_name("load.lua")
 CLIENTS = 32
 THREADS = 2
-GRACE_SECONDS = 30.0
 GET_FILES = 32
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What one run said: requests a second, and the time within which 99 of 100 were answered."""
-
-    rate: float
-    p99_ms: float
 
 
 @dataclass(frozen=True)
@@ -41,22 +31,8 @@ class Load:
         """Put it on a peer for so long; RuntimeError when one request was refused or lost."""
         etag = self._checked(peer)
         url = f"http://127.0.0.1:{peer.port}"
-        argv = [program("wrk"), f"-t{THREADS}", f"-c{CLIENTS}", f"-d{seconds:g}s", "--timeout", "10s"]
-        argv += ["-s", str(SCRIPT), url, "--", self.kind, peer.auth.token, secrets.token_hex(4), etag]
-        done = subprocess.run(
-            argv,
-            env=clean_environment(),
-            capture_output=True,
-            text=True,
-            timeout=seconds + GRACE_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"wrk ({self.name}, {peer.name}): {done.stderr.strip() or done.stdout.strip()}")
-        said = json.loads(done.stdout.splitlines()[-1])
-        if said["refused"] or said["lost"] or not said["requests"]:
-            raise RuntimeError(f"wrk ({self.name}, {peer.name}): {said}")
-        return Sample(said["requests"] / said["microseconds"] * 1e6, said["p99"] / 1e3)
+        words = [self.kind, peer.auth.token, secrets.token_hex(4), etag]
+        return wrk(url, seconds, CLIENTS, THREADS, SCRIPT, words)
 
     def _checked(self, peer: Peer) -> str:
         """Ask once for what wrk is going to ask for: a fast wrong answer is none."""

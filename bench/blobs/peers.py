@@ -4,7 +4,6 @@ import hashlib
 import http.client
 import json
 import secrets
-import socket
 import sys
 import urllib.request
 from collections.abc import Sequence
@@ -15,8 +14,9 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
+from bench import common
 from bench.common import ROOT, stor_argv
-from tests.servers import S3Server, Server, clean_environment
+from tests.servers import S3Server, clean_environment
 
 HERE = Path(__file__).parent
 APP_ID = "stor-bench"
@@ -25,8 +25,10 @@ SEEDERS = 16
 WHEN = "2026-01-15T10:30:00.123456Z"
 
 
-class Auth(Server):
+class Auth(common.Peer):
     """`POST /verify` says yes to `token`."""
+
+    name = "auth"
 
     def __init__(self) -> None:
         super().__init__()
@@ -41,19 +43,9 @@ class Auth(Server):
         """Its token stands in argv: it is worth nothing anywhere else."""
         return [sys.executable, str(HERE / "auth.py"), str(self.port), self.token]
 
-    def answers(self) -> bool:
-        """It listens."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
-        except OSError:
-            return False
 
-
-class Peer(Server):
+class Peer(common.Peer):
     """A blob service with so many files in it, under a prefix or in a folder of its own."""
-
-    name: str
 
     def __init__(self, s3: S3Server, auth: Auth, files: int) -> None:
         super().__init__()
@@ -61,10 +53,9 @@ class Peer(Server):
         self.prefix = f"{type(self).__name__.lower()}-{files}"
 
     @property
-    def pid(self) -> int:
-        """The one process that serves."""
-        assert self.process is not None
-        return self.process.pid
+    def headers(self) -> dict[str, str]:
+        """What lets a request in."""
+        return {"Authorization": f"Bearer {self.auth.token}"}
 
     def answers(self) -> bool:
         """It is well, and so is its store."""
@@ -97,14 +88,14 @@ class Caller:
 
     def __init__(self, peer: Peer) -> None:
         self._connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=30)
-        self._token = peer.auth.token
+        self._headers = peer.headers
 
     def request(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, bytes, str]:
         """Ask; give status, body and ETag."""
         fields = {name.replace("_", "-"): value for name, value in headers.items()}
         if body is not None:
             fields["Content-Type"] = "application/octet-stream"
-        self._connection.request(method, path, body, fields | {"Authorization": f"Bearer {self._token}"})
+        self._connection.request(method, path, body, fields | self._headers)
         answer = self._connection.getresponse()
         return answer.status, answer.read(), answer.getheader("ETag", "")
 

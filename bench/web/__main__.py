@@ -12,8 +12,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 from bench.common import Table, in_rounds, place, version_of
-from bench.web.loads import CLIENTS, large, small
-from bench.web.peers import LARGE, FastAPI, Nginx, Peer, Stor
+from bench.large import down
+from bench.web.peers import KEY, LARGE, FastAPI, Nginx, Peer, Stor
+from bench.wrk import Sample, wrk
 from tests.servers import program
 
 HERE = Path(__file__).parent
@@ -21,6 +22,7 @@ PEERS: tuple[type[Peer], ...] = (Stor, FastAPI, Nginx)
 OURS = tuple(Stor.small)
 SENDFILE, READS = "stor, sendfile", "stor, reads of 256 KiB"
 
+CLIENTS = 32
 WARM_SECONDS = 1
 
 HOW = """\
@@ -70,6 +72,11 @@ def smalls(peers: list[Peer], effort: Effort) -> list[Table]:
     return [rates, tails]
 
 
+def small(peer: Peer, path: str, seconds: int) -> Sample:
+    """Ask for a small answer with 32 clients."""
+    return wrk(f"http://127.0.0.1:{peer.port}{path}", seconds, CLIENTS, 1, headers=[f"X-API-Key: {KEY}"])
+
+
 def larges(peers: list[Peer], effort: Effort) -> list[Table]:
     """One large file to one fast reader."""
     ours, _, nginx = peers
@@ -77,7 +84,7 @@ def larges(peers: list[Peer], effort: Effort) -> list[Table]:
     costs = Table("processor seconds a GiB", (SENDFILE,), "{:.2f}".format)
     targets = [(ours, SENDFILE, "/file"), (ours, READS, "/read"), (nginx, "nginx", "/file")]
     for peer, name, path in in_rounds(targets, effort.rounds):
-        transfer = large(peer, path, effort.large_bytes)
+        transfer = down(peer.port, peer.pid, path, {"X-API-Key": KEY}, effort.large_bytes)
         rates.add("1 reader", name, transfer.rate)
         costs.add("1 reader", name, transfer.cpu_seconds)
     return [rates, costs]

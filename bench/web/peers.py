@@ -1,14 +1,14 @@
 """The servers that are measured side by side, all started by the bench."""
 
 import secrets
-import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from tempfile import gettempdir
 
+from bench import common
 from bench.common import ROOT
-from tests.servers import Server, clean_environment, program
+from tests.servers import clean_environment, program
 
 HERE = Path(__file__).parent
 KEY = "stor_" + secrets.token_hex(32)
@@ -31,25 +31,10 @@ http {{
 """
 
 
-class Peer(Server):
+class Peer(common.Peer):
     """A server on a port, with the paths that it is measured at, each under the name of its row."""
 
-    name: str
     small: dict[str, str]
-
-    @property
-    def pid(self) -> int:
-        """The process that does the work."""
-        assert self.process is not None
-        return self.process.pid
-
-    def answers(self) -> bool:
-        """It listens."""
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1):
-                return True
-        except OSError:
-            return False
 
 
 class Stor(Peer):

@@ -20,6 +20,7 @@ SIGNATURE = "stor-signature"
 _BY, _EXPIRES, _PERMISSION, _TENANT = "stor-by", "stor-expires", "stor-permission", "stor-tenant"
 _OURS = frozenset({_BY, _EXPIRES, _PERMISSION, _TENANT, SIGNATURE})
 _DIGITS = 12
+_NAMED = "presigned:"  # what the names of no others begin with
 
 
 class Signed(Protocol):
@@ -41,13 +42,28 @@ class Signed(Protocol):
         """Give a header by its lower-case name."""
 
 
+def check_secret(secret: bytes) -> None:
+    """Raise ConfigError for one that could be guessed."""
+    if len(secret) < SECRET_BYTES:
+        raise ConfigError(f"the secret that signs URLs must have at least {SECRET_BYTES} bytes")
+
+
+def is_presigned(principal: Principal) -> bool:
+    """Tell whether somebody is known by a URL alone."""
+    return principal.name.startswith(_NAMED)
+
+
 class Presigner:
     """Makes such URLs and knows them again. All processes that share a `secret` know each other's."""
 
     def __init__(self, secret: bytes, *, wall: Callable[[], float] = time) -> None:
-        if len(secret) < SECRET_BYTES:
-            raise ConfigError(f"the secret that signs URLs must have at least {SECRET_BYTES} bytes")
-        self._secret, self._wall = secret, wall
+        self._wall = wall
+        self.use(secret)
+
+    def use(self, secret: bytes) -> None:
+        """Sign with this secret from here on; what another one signed is not known any more."""
+        check_secret(secret)
+        self._secret = secret
 
     def sign(
         self,
@@ -86,7 +102,7 @@ class Presigner:
         # The tenant was signed: a header that names another one is no part of what was given.
         if not _is_before(self._wall(), expires) or caller.header("x-tenant") is not None:
             raise Denied(REFUSED)
-        return Principal(f"presigned:{query[_BY]}", frozenset({query[_PERMISSION]}), query.get(_TENANT))
+        return Principal(f"{_NAMED}{query[_BY]}", frozenset({query[_PERMISSION]}), query.get(_TENANT))
 
     def _signature(self, method: str, path: str, query: Mapping[str, str]) -> str:
         """A JSON list of all that counts: two different requests are never the same text."""

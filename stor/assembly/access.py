@@ -16,7 +16,7 @@ from stor.access.jwks import Jwks
 from stor.access.jwt import Jwt
 from stor.access.known import Known, ProxyPassword, listed
 from stor.access.live import LiveKeys
-from stor.access.presign import Presigner
+from stor.access.presign import Presigner, check_secret
 from stor.access.rates import Gauge, Rates
 from stor.access.remote import Remote
 from stor.assembly.redis import proxy_password
@@ -30,8 +30,11 @@ from stor.web.gate import Gate
 
 def gate(
     config: Config, database: Database, house: House, registry: CollectorRegistry, reactor: Any
-) -> tuple[Gate, LiveKeys]:
-    """Give what every call passes, and the keys it knows; ConfigError where strangers come and nobody is known."""
+) -> tuple[Gate, LiveKeys, Presigner]:
+    """Give what every call passes, the keys it knows, and who signs URLs for it.
+
+    Raises ConfigError where strangers come and nobody is known.
+    """
     _check_open(config)
     live = LiveKeys(database, registry, reactor)
     jwks = Jwks(config.access.jwks_url, reactor) if config.access.jwks_url else None
@@ -41,6 +44,8 @@ def gate(
         if service is not None:
             house.add(service)
 
+    presigner = Presigner(_signing_secret(config))
+
     def credentials(now: Config) -> Credentials:
         strong, weak = _listed(now)
         return Credentials(
@@ -49,7 +54,7 @@ def gate(
             live=live,
             jwt=_jwt(now, jwks),
             remote=remote,
-            presigner=_presigner(now),
+            presigner=presigner,
         )
 
     attempts = Attempts(config.access.failures, config.access.failure_seconds, reactor)
@@ -57,16 +62,18 @@ def gate(
     gauge = Gauge(_rates(config), registry, reactor)
 
     def prepare(new: Config) -> Callable[[], None]:
-        changed, rates = credentials(new), _rates(new)
+        changed, rates, secret = credentials(new), _rates(new), _signing_secret(new)
+        check_secret(secret)
 
         def apply() -> None:
+            presigner.use(secret)
             guard.trust(changed)
             gauge.rates = rates
 
         return apply
 
     house.reloads(prepare)
-    return Gate(guard, gauge, audit), live
+    return Gate(guard, gauge, audit), live, presigner
 
 
 def admin_key_file(config: Config) -> Path | None:
@@ -128,10 +135,10 @@ def _remote(config: Config, registry: CollectorRegistry, reactor: Any) -> Remote
     )
 
 
-def _presigner(config: Config) -> Presigner:
+def _signing_secret(config: Config) -> bytes:
     secret = config.access.presign_secret
     text = kept_secret(config.data / "presign-secret") if secret is None else secret.reveal()
-    return Presigner(text.encode())
+    return text.encode()
 
 
 def _rates(config: Config) -> Rates:

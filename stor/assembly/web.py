@@ -11,6 +11,7 @@ from stor.access.keys import ApiKeys
 from stor.assembly.access import gate
 from stor.assembly.blobs import blobs_api
 from stor.assembly.database import database_of
+from stor.assembly.objects import objects_api
 from stor.assembly.volume import bootstrap
 from stor.config import Config, RedisUrl
 from stor.house import House
@@ -33,12 +34,13 @@ def web_service(
     web = config.web
     database = database_of(config, reactor)
     house.add(database)
-    guarded, live = gate(config, database, house, registry, reactor)
+    guarded, live, presigner = gate(config, database, house, registry, reactor)
     parts: list[Part] = [
         health,
         Metrics(registry, stor.__version__),
         KeysApi(ApiKeys(database, live)),
         blobs_api(config, database, house, health, registry, reactor),
+        objects_api(config, database, presigner, house, health, registry, reactor),
     ]
     if upstream is not None:
         parts.append(BootstrapApi(bootstrap(config, upstream, reactor), is_open=web.bootstrap_open))

@@ -106,7 +106,7 @@ def seconds(text: str) -> int:
     return int(found[1]) * UNITS[found[2]]
 
 
-def _reaching(command: Callable[..., None]) -> Callable[..., None]:
+def reaching(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options by which it finds the server."""
     for option in (
         click.option("--json", "as_json", is_flag=True, help="For scripts."),
@@ -135,7 +135,7 @@ def keys() -> None:
 @click.option("--tenant", help="The only tenant it is for; by default that of the key you come with.")
 @click.option("--all-tenants", is_flag=True, help="For all tenants, whatever the key you come with is for.")
 @click.option("--expires-in", help="Such as 12h or 30d; by default it does not end.")
-@_reaching
+@reaching
 def create(
     name: str,
     permissions: tuple[str, ...],
@@ -171,7 +171,7 @@ def create(
 
 
 @keys.command("list")
-@_reaching
+@reaching
 def show(url: str | None, key_file: Path | None, config: Path | None, *, as_json: bool) -> None:
     """List the keys that yours may see, oldest first, revoked ones too."""
     found = list(_all(server(url, key_file, config)))
@@ -183,7 +183,7 @@ def show(url: str | None, key_file: Path | None, config: Path | None, *, as_json
 
 @keys.command()
 @click.argument("key_id", metavar="ID")
-@_reaching
+@reaching
 def revoke(key_id: str, url: str | None, key_file: Path | None, config: Path | None, *, as_json: bool) -> None:
     """Revoke the key with this ID; within 5 seconds it lets nobody in any more."""
     key_id = key_id.removeprefix("stor_")

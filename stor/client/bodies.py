@@ -9,7 +9,7 @@ from twisted.internet.protocol import Protocol, connectionDone
 from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.http import PotentialDataLoss
-from twisted.web.iweb import IBodyProducer, IResponse
+from twisted.web.iweb import UNKNOWN_LENGTH, IBodyProducer, IResponse
 from zope.interface import implementer
 
 from stor.errors import TooLarge, Unavailable
@@ -44,13 +44,13 @@ class Idle:
 
 @implementer(IBodyProducer, IPushProducer)
 class Outgoing:
-    """A request's body, read piece by piece from `read`, which gives b"" at the end.
+    """A request's body, read piece by piece from `read`, which gives b"" at the end; `length` None: in chunks.
 
     An error of `read` ends the request before its last byte, and is kept in `error`.
     """
 
-    def __init__(self, length: int, read: Callable[[], Awaitable[bytes]]) -> None:
-        self.length = length
+    def __init__(self, length: int | None, read: Callable[[], Awaitable[bytes]]) -> None:
+        self.length = UNKNOWN_LENGTH if length is None else length
         self.error: BaseException | None = None
         self.moved: Callable[[], object] = lambda: None  # called for each piece
         self._read = read

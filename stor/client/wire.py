@@ -50,6 +50,7 @@ _MEANING: Mapping[int, type[StorError]] = {
     507: Full,
 }
 _PASSING = {500, 502, 503, 504}
+_LASTING = {"OBJECT_DAMAGED"}  # to ask again would not help
 
 
 class Reactor(IReactorCore, IReactorTime, IReactorTCP, IReactorFromThreads):
@@ -68,6 +69,15 @@ class Answer:
         """Give a header's last value."""
         values = self._headers.getRawHeaders(name)
         return values[-1] if values else None
+
+    def headers(self, prefix: str) -> dict[str, str]:
+        """Give those whose lower-case names begin with `prefix`, by the rest of the name."""
+        found = ((name.decode("latin-1").lower(), values) for name, values in self._headers.getAllRawHeaders())
+        return {
+            name.removeprefix(prefix): values[-1].decode(errors="replace")
+            for name, values in found
+            if name.startswith(prefix)
+        }
 
 
 class Wire:
@@ -161,13 +171,14 @@ class Wire:
             body = await answer.body.whole(_REASON_BYTES)
         detail, code, context = _reason(body)
         text = f"{status} {detail}".rstrip()
-        if status in _PASSING:
+        if status in _PASSING and code not in _LASTING:
             return Unavailable(text, _seconds(answer.header("retry-after")))
         if status == 429:
             return TooMany(text, _seconds(answer.header("retry-after")) or 0.0)
         if status < 400:
             return Failed(f"{status}: redirects are not followed, give the URL that is meant")
-        return _MEANING.get(status, BadRequest)(text, code=code, context=context)
+        meaning = Failed if status >= 500 else BadRequest
+        return _MEANING.get(status, meaning)(text, code=code, context=context)
 
 
 _AWAY = (ConnectError, ConnectionClosed, DNSLookupError, SSL.Error, ParseError, OSError)
@@ -181,10 +192,19 @@ def _reasons(why: BaseException) -> Sequence[BaseException]:
     return found
 
 
+class _Fault(msgspec.Struct, frozen=True):
+    message: str = ""
+    code: str | None = None
+    details: dict[str, str] | None = None
+
+
 class _Refusal(msgspec.Struct, frozen=True):
+    """What an error says, in either of the two shapes that stor gives it; `error` is an object in one of them."""
+
     detail: str = ""
     error_code: str | None = None
     context: dict[str, str] | None = None
+    error: _Fault | str | None = None
 
 
 def _reason(body: bytes) -> tuple[str, str | None, Mapping[str, str] | None]:
@@ -193,6 +213,8 @@ def _reason(body: bytes) -> tuple[str, str | None, Mapping[str, str] | None]:
         found = msgspec.json.decode(body, type=_Refusal)
     except (msgspec.MsgspecError, UnicodeDecodeError):
         return "", None, None
+    if isinstance(found.error, _Fault):
+        return _said(found.error.message), found.error.code, found.error.details
     return _said(found.detail), found.error_code, found.context
 
 

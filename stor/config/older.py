@@ -28,6 +28,13 @@ NAMES = {
     "AWS_REGION": ("blobs", "region"),
     "AWS_ACCESS_KEY_ID": ("blobs", "access_key"),
     "AWS_SECRET_ACCESS_KEY": ("blobs", "secret_key"),
+    "PORT": ("web", "port"),
+    "LISTEN_ADDR": ("web", "host"),
+    "HOT_STORAGE_ROOT": ("objects", "hot_folder"),
+    "COLD_STORAGE_ROOT": ("objects", "cold_folder"),
+    "MAX_UPLOAD_SIZE_BYTES": ("objects", "max_bytes"),
+    "GC_INTERVAL_SECS": ("objects", "gc_interval_seconds"),
+    "GC_BATCH_SIZE": ("objects", "gc_batch"),
     "LOG_LEVEL": ("log", "level"),
     "LOG_FORMAT": ("log", "format"),
 }
@@ -46,11 +53,24 @@ def from_older(environ: Mapping[str, str]) -> Settings:
     if ("blobs", "prefix") in found:
         prefix = found["blobs", "prefix"]
         found["blobs", "prefix"] = prefix._replace(value=prefix.value.strip("/"))
+    _split_address(found)
     for path in (("log", "level"), ("log", "format")):
         if path in found:
             word = found[path].value.lower()
             found[path] = found[path]._replace(value=SYNONYMS.get(word, word))
     return found
+
+
+def _split_address(found: Settings) -> None:
+    """LISTEN_ADDR is a host, `host:port` or `[host]:port`; a PORT beside it wins over its port."""
+    address = found.get(("web", "host"))
+    if address is None:
+        return
+    host, colon, port = address.value.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):  # no port, or an IPv6 address by itself
+        return
+    found["web", "host"] = address._replace(value=host.strip("[]"))
+    found.setdefault(("web", "port"), address._replace(value=port))
 
 
 def implied(environ: Mapping[str, str]) -> Settings:

@@ -201,6 +201,43 @@ class Blobs(Section, frozen=True):
             raise ValueError("an endpoint begins with http:// or https://")
 
 
+class Objects(Section, frozen=True):
+    """The object store: each class in a bucket where one is named, else in a folder."""
+
+    hot_folder: Path | None = None
+    cold_folder: Path | None = None
+    hot_bucket: str = ""
+    cold_bucket: str = ""
+    endpoint: str = ""
+    region: str = "us-east-1"
+    access_key: Secret | None = None
+    access_key_file: Path | None = None
+    secret_key: Secret | None = None
+    secret_key_file: Path | None = None
+    inline_bytes: Annotated[int, Meta(ge=0, le=65_536)] = 65_536
+    max_bytes: Count = 10 << 30
+    upload_seconds: Seconds = 3600.0
+    resumable_seconds: Annotated[float, Meta(gt=0, le=30 * 86400)] = 86_400.0
+    resumable_uploads: Count = 100
+    gc_interval_seconds: Seconds = 60.0
+    gc_batch: Annotated[int, Meta(ge=1, le=10_000)] = 1000
+    gc_grace_seconds: Number = 60
+    deleted_seconds: Number = 86_400
+    scrub_bytes_per_second: Number = 8 << 20
+    scrub_days: Count = 30
+    floor_bytes: Number = 64 << 20
+
+    def __post_init__(self) -> None:
+        for bucket, folder in ((self.hot_bucket, self.hot_folder), (self.cold_bucket, self.cold_folder)):
+            if bucket and folder is not None:
+                raise ValueError("a class of objects is kept in a bucket or in a folder, not in both")
+        for hot, cold in ((self.hot_bucket, self.cold_bucket), (self.hot_folder, self.cold_folder)):
+            if hot and hot == cold:
+                raise ValueError("hot and cold objects are kept in two places")
+        if self.endpoint and not self.endpoint.startswith(("http://", "https://")):
+            raise ValueError("an endpoint begins with http:// or https://")
+
+
 class Volume(Section, frozen=True):
     """The JuiceFS volume that /bootstrap formats."""
 
@@ -225,4 +262,5 @@ class Config(Section, frozen=True):
     access: Access = Access()
     database: Database = Database()
     blobs: Blobs = Blobs()
+    objects: Objects = Objects()
     volume: Volume = Volume()

@@ -9,8 +9,9 @@ from twisted.internet.defer import Deferred
 from stor.database.attempt import Attempt
 from stor.database.connections import Connections
 from stor.database.faults import AWAY_SECONDS
+from stor.database.lane import Lane
 from stor.database.migrations import fall, known, rise
-from stor.database.promise import Transaction
+from stor.database.promise import OURSELVES, Asker, Transaction
 from stor.errors import Unavailable
 from stor.threads import Threads
 
@@ -30,6 +31,8 @@ _LIMITS = (
 _WRITE = f"""BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE{_LIMITS};
 SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'"""
 _READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY{_LIMITS}"
+_SURVEY = """BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL statement_timeout = '60s';
+SET LOCAL idle_in_transaction_session_timeout = '60s'"""
 _MIGRATE = f"""BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL statement_timeout = 0;
 SET LOCAL lock_timeout = '60s'; SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"""
 
@@ -47,7 +50,9 @@ class Postgres(Service):
     def __init__(self, url: str, reactor: Any) -> None:
         self._connections = Connections(url)
         self._threads = Threads("database", CONNECTIONS, reactor, waiting=MOST_WAITING, seconds=SECONDS)
+        self._browsing = Lane("database-browse", reactor, seconds=SECONDS)
         self._migrating = Threads("database-migration", 1, reactor)
+        self._surveying = Threads("database-survey", 1, reactor)
 
     def __repr__(self) -> str:
         return "<Postgres>"
@@ -70,6 +75,26 @@ class Postgres(Service):
         """Run it on the state as it is when a thread is free; see `Database.read`."""
         return await self._call(_READ, work)
 
+    async def browse(self, work: Callable[[Transaction], T], asker: Asker = OURSELVES) -> T:
+        """Run it on connections that nothing else needs; see `Database.browse`."""
+        attempt = Attempt(self._connections, _READ)
+        try:
+            return await self._browsing.run(asker, attempt.run, work)
+        except Unavailable:
+            attempt.cut()
+            raise
+
+    async def survey(self, work: Callable[[Transaction], T]) -> T:
+        """Run it on one state, for as long as it takes; no statement of it may take a minute. See `Database.survey`."""
+        if not self._surveying.running:
+            raise Unavailable("the database is closed")
+        attempt = Attempt(self._connections, _SURVEY)
+        try:
+            return await self._surveying.run(attempt.run, work)
+        except BaseException:
+            attempt.cut()  # who waited for it may have left
+            raise
+
     async def _call(self, begin: str, work: Callable[[Transaction], T]) -> T:
         if not self._threads.running:
             raise Unavailable("the database is closed")
@@ -89,13 +114,17 @@ class Postgres(Service):
         finally:
             await self._migrating.stopService()
         self._threads.startService()
+        self._surveying.startService()
+        self._browsing.startService()
 
     def _migrate(self, work: Callable[[Transaction], bool]) -> bool:
         return Attempt(self._connections, _MIGRATE).run(work)
 
     async def _stop(self) -> None:
         if self._threads.running:  # else the start has failed
+            await self._browsing.stopService()
             await self._threads.stopService()
+            await self._surveying.stopService()
         self._connections.drop_idle()
 
 

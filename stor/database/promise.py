@@ -1,10 +1,25 @@
 """What every database promises."""
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Literal, Protocol, TypeVar
+from math import inf
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
 
 T = TypeVar("T")
 Row = tuple[Any, ...]
+
+
+class Asker(NamedTuple):
+    """For whom something is read: a tenant, somebody of it, and how many seconds they wait; `inf`: are never refused.
+
+    The default is the program itself.
+    """
+
+    tenant: str = ""
+    name: str = ""
+    patience: float = inf
+
+
+OURSELVES = Asker()
 
 
 class Transaction(Protocol):
@@ -33,3 +48,13 @@ class Database(Protocol):
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on one consistent state that includes every write acknowledged before; it cannot write."""
+
+    async def survey(self, work: Callable[[Transaction], T]) -> T:
+        """As `read`, for work that takes minutes, and may begin anew; what cleans up after writers waits meanwhile."""
+
+    async def browse(self, work: Callable[[Transaction], T], asker: Asker = OURSELVES) -> T:
+        """As `read`, for work that looks at many rows and that anybody may ask for: nothing else waits for it.
+
+        A few run at once; tenants come in turn, and so do those of one tenant. What an asker no longer waits for is
+        not begun. TooMany when too much of the asker waits, Unavailable when it is too much in all, or takes too long.
+        """

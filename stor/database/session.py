@@ -60,6 +60,22 @@ class ReadSession:
         self._db.close()
 
 
+class CheckpointSession:
+    """Moves the write-ahead log into the database while others read and write."""
+
+    def __init__(self, path: Path) -> None:
+        self._db = _connect(path)
+
+    def move_log(self) -> None:
+        """Move what nobody reads from the log any more; nobody waits for it, and it waits for nobody."""
+        with suppress(sqlite3.Error):  # the log is still there, and as good
+            self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._db.close()
+
+
 class WriteSession:
     """One transaction after the other, each with the file's only write lock."""
 
@@ -67,6 +83,7 @@ class WriteSession:
         self._log = path.with_name(path.name + "-wal")
         self._db = _connect(path)
         self._wait(0)  # SQLite looks again only every 100 ms, and starves beside a process that always commits
+        self._db.execute("PRAGMA wal_autocheckpoint=0")  # inside a commit everybody would wait for it
 
     def begin(self) -> None:
         """Take the write lock: looks every few milliseconds; Unavailable when it cannot be had."""
@@ -135,8 +152,8 @@ class WriteSession:
     def empty_log(self) -> None:
         """Move the write-ahead log into the database once those who read from it have ended, if they do soon.
 
-        The passive way, which SQLite goes every 1000 pages by itself, never begins the log anew while readers
-        follow each other without a gap; this one lets newcomers read from the database, and waits for the others.
+        The passive way never begins the log anew while readers or writers follow each other without a gap; this one
+        lets newcomers read from the database, and waits for the others.
         """
         self._wait(1)
         with suppress(sqlite3.Error):  # the log is still there, and as good

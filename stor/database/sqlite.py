@@ -10,9 +10,10 @@ from twisted.internet.defer import Deferred
 
 from stor.database import group
 from stor.database.group import Outcome, Work
+from stor.database.lane import Lane
 from stor.database.migrations import fall, known, rise
-from stor.database.promise import Transaction
-from stor.database.session import ReadSession, WriteSession, make_file
+from stor.database.promise import OURSELVES, Asker, Transaction
+from stor.database.session import CheckpointSession, ReadSession, WriteSession, make_file
 from stor.database.writer import Writer
 from stor.errors import Unavailable
 from stor.threads import Threads
@@ -20,7 +21,8 @@ from stor.threads import Threads
 T = TypeVar("T")
 
 READERS = 4
-LOG_BYTES = 16 << 20  # the write-ahead log is emptied beyond that
+MOVED_BYTES = 2 << 20  # of the write-ahead log are worth being moved into the database, beside the writers
+LOG_BYTES = 32 << 20  # the log is emptied beyond that; writers wait, but not for long: nearly all has been moved
 
 
 class Sqlite(Service):
@@ -32,9 +34,13 @@ class Sqlite(Service):
         self._path = path
         self._writing = Threads("database-write", 1, reactor)
         self._reading = Threads("database-read", READERS, reactor)
+        self._browsing = Lane("database-browse", reactor)
+        self._moving = Threads("database-checkpoint", 1, reactor)
         self._session: WriteSession | None = None
+        self._mover: CheckpointSession | None = None
         self._idle: deque[ReadSession] = deque()
-        self._emptied_at = 0
+        self._emptied_at = self._moved_at = 0
+        self._is_moving = False
 
     def __repr__(self) -> str:
         return f"<Sqlite {self._path}>"
@@ -63,9 +69,19 @@ class Sqlite(Service):
             raise Unavailable("the database is closed")
         return await self._reading.run(self._read, work)
 
+    async def browse(self, work: Callable[[Transaction], T], asker: Asker = OURSELVES) -> T:
+        """Run it in threads that nothing else needs; see `Database.browse`."""
+        return await self._browsing.run(asker, self._read, work)
+
+    async def survey(self, work: Callable[[Transaction], T]) -> T:
+        """Run it as `read` does, which knows no limit; the log grows meanwhile, and writers wait a second in 16 MiB."""
+        return await self.read(work)
+
     async def _start(self) -> None:
         self._writing.startService()
         self._reading.startService()
+        self._browsing.startService()
+        self._moving.startService()
         try:
             await self._writing.run(self._open)
         except BaseException:
@@ -75,7 +91,9 @@ class Sqlite(Service):
     async def _stop(self) -> None:
         if self._writing.running:  # else the start has failed
             await self._writer.close()
+            await self._browsing.stopService()
             await self._reading.stopService()
+            await self._moving.stopService()
             await self._writing.run(self._close)
             await self._writing.stopService()
 
@@ -87,21 +105,40 @@ class Sqlite(Service):
         except BaseException:
             session.close()
             raise
-        self._session = session
+        self._session, self._mover = session, CheckpointSession(self._path)
 
     def _close(self) -> None:
         while self._idle:
             self._idle.pop().close()
+        mover, self._mover = self._mover, None
+        if mover is not None:
+            mover.close()
         session, self._session = self._session, None
         if session is not None:
             session.close()
 
     async def _commit(self, works: Sequence[Work]) -> list[Outcome]:
         outcomes, log_bytes = await self._writing.run(self._commit_now, works)
-        self._emptied_at = min(self._emptied_at, log_bytes)
-        if log_bytes > self._emptied_at + LOG_BYTES:  # who reads for long is waited for once in so many bytes
-            Deferred.fromCoroutine(self._writing.run(self._empty_log))  # behind the answers, before the next group
+        self._look_at_log(log_bytes)
         return outcomes
+
+    def _look_at_log(self, size: int) -> None:
+        """Keep the log short: moved into the database bit by bit, and emptied when it has become long all the same."""
+        self._emptied_at, self._moved_at = min(self._emptied_at, size), min(self._moved_at, size)
+        if self._is_moving:
+            return
+        if size > self._emptied_at + LOG_BYTES:  # who reads for long is waited for once in so many bytes
+            Deferred.fromCoroutine(self._writing.run(self._empty_log))  # behind the answers, before the next group
+        elif size > self._moved_at + MOVED_BYTES:
+            self._is_moving, self._moved_at = True, size
+            Deferred.fromCoroutine(self._move_log())
+
+    async def _move_log(self) -> None:
+        try:
+            if self._mover is not None:
+                await self._moving.run(self._mover.move_log)
+        finally:
+            self._is_moving = False
 
     def _commit_now(self, works: Sequence[Work]) -> tuple[list[Outcome], int]:
         if self._session is None:

@@ -31,7 +31,7 @@ class Upload:
     """A body to send: bytes, or `size` bytes that `open` gives piece by piece, anew each time it is called."""
 
     data: bytes = b""
-    digest: str = _EMPTY  # lower-case hexadecimal SHA-256
+    digest: str | None = _EMPTY  # lower-case hexadecimal SHA-256, where it is known; it is signed
     size: int = 0
     open: Callable[[], Callable[[], Awaitable[bytes]]] | None = None
     md5: str | None = None  # lower-case hexadecimal, where it is known; the server compares
@@ -50,8 +50,12 @@ class Outcome:
         """What it means, when it is no success."""
         if self.answer.status < 300:
             return None
-        body = self.answer.body if isinstance(self.answer.body, bytes) else b""
-        return fault(self.answer.status, code_of(body))
+        return fault(self.answer.status, self.code)
+
+    @property
+    def code(self) -> str:
+        """The error's name, where the answer has one."""
+        return code_of(self.answer.body) if isinstance(self.answer.body, bytes) else ""
 
 
 class Asker(Service):
@@ -149,7 +153,7 @@ class Asker(Service):
     ) -> Request:
         path = f"{self._root}/{encoded(key, '/')}" if key else self._root or "/"
         query = query_of(parameters or {})
-        digest = _EMPTY if upload is None else upload.digest if upload.open is None else UNSIGNED
+        digest = _EMPTY if upload is None else upload.digest or UNSIGNED
         said = {"host": self._host, **headers}
         if upload is not None and upload.md5 is not None:
             said["content-md5"] = b64encode(bytes.fromhex(upload.md5)).decode()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,15 +13,16 @@ from twisted.application.service import Service
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from stor.errors import ConfigError, Unavailable
+from stor.errors import ConfigError, Missing, Unavailable
 from stor.storage.faults import fault
-from stor.storage.promise import Absent, Condition, Listed
+from stor.storage.promise import Absent, Condition, Listed, Unfinished
 from stor.storage.signing import Credentials
 from stor.threads import Threads
 
 _THREADS = 8
 _PAGE = 1000
-_SAFE = {"list_objects_v2", "copy_object", "abort_multipart_upload"}  # to be asked twice
+_SAFE = {"list_objects_v2", "list_multipart_uploads", "copy_object", "abort_multipart_upload"}  # to be asked twice
+Marker = Mapping[str, str]
 log = Logger()
 
 
@@ -112,11 +114,28 @@ class Boto(Service):
         return str(said["ETag"]).strip('"')
 
     async def drop_parts(self, key: str, upload: str) -> None:
-        """Forget an upload; when that fails too, the bucket's life-cycle rules must do it."""
+        """Forget an upload of ours; when that fails too, it is left `unfinished`."""
         try:
             await self._call("abort_multipart_upload", Key=key, UploadId=upload)
         except Exception:  # noqa: BLE001 - the error that brought us here is the one to be told
             log.failure("an upload in parts of {key} is left in the bucket", key=key)
+
+    async def unfinished(self, prefix: str, marker: Marker) -> tuple[Sequence[Unfinished], Marker]:
+        """List up to 1000 uploads in parts below `prefix`, from where the marker says; and where the next page begins.
+
+        An empty marker is the beginning, and the end.
+        """
+        said = await self._call("list_multipart_uploads", Prefix=prefix, MaxUploads=_PAGE, **marker)
+        found = [Unfinished(each["Key"], each["UploadId"]) for each in said.get("Uploads", ())]
+        names = ("KeyMarker", "UploadIdMarker") if said.get("IsTruncated") else ()
+        after = {name: said[f"Next{name}"] for name in names if said.get(f"Next{name}")}
+        # Not all servers look at the prefix, and one that does not look at the marker would never come to an end.
+        return [one for one in found if one.key.startswith(prefix)], {} if after == marker else after
+
+    async def abandon(self, one: Unfinished) -> None:
+        """Forget an upload; one that the server does not know is no error."""
+        with suppress(Missing):
+            await self._call("abort_multipart_upload", Key=one.key, UploadId=one.id)
 
     async def _call(self, name: str, **words: Any) -> Any:
         call, words = getattr(self._s3, name), {"Bucket": self._settings.bucket, **words}

@@ -6,10 +6,11 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
 
 from stor.storage import keys
 from stor.storage.files import Files, Opened
-from stor.storage.promise import Condition, Found, Info, Listed
+from stor.storage.promise import Condition, Found, Info, Listed, Unfinished
 from stor.streams.file import FilePart
 from stor.streams.spool import Spool
 from stor.threads import Threads
@@ -18,6 +19,7 @@ _READERS, _WRITERS, _SPOOLERS = 8, 16, 4  # threads of their own: a write that h
 _READ_SECONDS, _WRITE_SECONDS = 10.0, 60.0
 _CHECK_SECONDS = 0.8
 _PAGE = 1000
+_CLEAR_SECONDS = 600.0  # between two looks for what processes have left that died
 
 
 class Directory(Service):
@@ -40,20 +42,29 @@ class Directory(Service):
         self._spools = Threads("spools", _SPOOLERS, reactor, seconds=_WRITE_SECONDS)
         self._checks = Threads("checks", 1, reactor, waiting=16, seconds=_CHECK_SECONDS)
         self._pools = (self._checks, self._spools, self._writes, self._reads)
+        self._clearing = LoopingCall(lambda: self._writes.afterwards(self._files.scratch.clear))
+        self._clearing.clock = reactor
 
     def startService(self) -> Deferred[None]:
         """Make the folders and clear what dead processes left; raises ConfigError where that cannot be."""
         super().startService()
         for pool in self._pools:
             pool.startService()
-        return Deferred.fromCoroutine(self._writes.run(self._files.open))
+        return Deferred.fromCoroutine(self._start())
 
     def stopService(self) -> Deferred[None]:
         """End what is under way."""
         super().stopService()
         return Deferred.fromCoroutine(self._stop())
 
+    async def _start(self) -> None:
+        await self._writes.run(self._files.open)
+        if self.running:
+            self._clearing.start(_CLEAR_SECONDS, now=False)
+
     async def _stop(self) -> None:
+        if self._clearing.running:
+            self._clearing.stop()
         self._writes.afterwards(self._files.scratch.close)
         for pool in self._pools:
             await pool.stopService()
@@ -77,12 +88,13 @@ class Directory(Service):
         keys.check_metadata(content_type, metadata)
         if isinstance(body, bytes):
             return await self._writes.run(self._files.put_bytes, key, body, content_type, metadata, when)
-        if body.file is None:
-            data = body.data or b""
-            info = await self._writes.run(self._files.put_bytes, key, data, content_type, metadata, when)
-        else:
+        if body.file is not None:
             file, size = body.file, body.size
             info = await self._writes.run(self._files.put_file, key, file, size, content_type, metadata, when)
+        elif body.data is not None:
+            info = await self._writes.run(self._files.put_bytes, key, body.data, content_type, metadata, when)
+        else:
+            raise ValueError("a body is a spool that is finished, and was not used up or discarded")
         body.discard()
         return info
 
@@ -115,6 +127,14 @@ class Directory(Service):
         scan = self._files.scan(prefix, after)
         while page := await self._reads.run(scan.take, _PAGE):
             yield page
+
+    async def unfinished(self, prefix: str = "") -> AsyncIterator[Sequence[Unfinished]]:
+        """Give nothing: what a dead process left of a put is a temporary file, and those are cleared."""
+        for page in list[Sequence[Unfinished]]():
+            yield page
+
+    async def abandon(self, one: Unfinished) -> None:
+        """Nothing is put in parts here."""
 
     async def check(self) -> None:
         """Raise Unavailable when the disk does not answer within 0.8 s."""

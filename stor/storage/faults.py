@@ -9,6 +9,7 @@ from stor.errors import BadRequest, Failed, Full, Missing, PreconditionFailed, S
 CONFLICT = "ConditionalRequestConflict"  # another write of the key is under way: this one was not done
 _RETRY_SECONDS = 1.0
 _CODE = re.compile(rb"<Code>([A-Za-z0-9.]{1,64})</Code>")
+_ALTERED = frozenset({"BadDigest", "XAmzContentSHA256Mismatch"})
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _WORDS = {
     "NoSuchKey": Missing("no such key"),
@@ -21,6 +22,7 @@ _WORDS = {
     "QuotaExceeded": Full("the bucket's quota is used up"),
     "XMinioStorageFull": Full("the bucket's disk is full"),
     "NoSuchBucket": Unavailable("the bucket does not exist"),
+    "ExpiredToken": Unavailable("the bucket refuses our credential"),
     "RequestTimeTooSkewed": Unavailable("the bucket refuses us: our clock is wrong"),
     "RequestTimeout": Unavailable("the storage waited too long for us", _RETRY_SECONDS),
 }
@@ -35,10 +37,29 @@ _STATUSES = {
 log = Logger()
 
 
+class Altered(Unavailable):
+    """Other bytes came to the server than were sent; `etag` is that of what it has kept, if it has."""
+
+    etag: str | None = None
+
+
+def altered(etag: str | None = None) -> Altered:
+    """Give the error for bytes that the network changed."""
+    log.error("bytes for the bucket were changed on their way")
+    why = Altered("the bytes were changed on their way to the storage", retry_after=_RETRY_SECONDS)
+    why.etag = etag
+    return why
+
+
 def code_of(body: bytes) -> str:
     """Find the error's name in an answer; empty when it has none, as those to HEAD."""
     found = _CODE.search(body)
     return found[1].decode() if found else ""
+
+
+def is_altered(code: str) -> bool:
+    """Tell whether the server has compared the bytes with their digest, and found others."""
+    return code in _ALTERED
 
 
 def is_passing(status: int, code: str) -> bool:
@@ -48,6 +69,8 @@ def is_passing(status: int, code: str) -> bool:
 
 def fault(status: int, code: str) -> StorError:
     """Give our error for one of S3's; what only the operator can mend is also logged."""
+    if is_altered(code):
+        return altered()
     kind = _WORDS.get(code) or _STATUSES.get(status)
     if status in {401, 403} or code in {"NoSuchBucket", "RequestTimeTooSkewed"}:
         log.error("the bucket refuses us: {status} {code}", status=status, code=code)

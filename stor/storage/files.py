@@ -2,10 +2,11 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from stor.errors import ConfigError, Failed, Missing, NotSatisfiable, PreconditionFailed
+from stor.errors import ConfigError, Damaged, Missing, NotSatisfiable, PreconditionFailed
 from stor.storage import keys, trailer
 from stor.storage.folders import Folders, sync
 from stor.storage.locks import Locks
@@ -58,6 +59,9 @@ class Files:
             self._probe()
             for folder in (self._folder, self._folder.parent):
                 sync(os.fsencode(folder))
+            for above in self._folder.parent.parents:  # made for us, perhaps, now or by a start that died
+                with suppress(PermissionError):
+                    sync(os.fsencode(above))
         except OSError as why:
             raise ConfigError(f"cannot keep files in {self._folder}: {why.strerror}") from None
 
@@ -116,7 +120,7 @@ class Files:
                         while left:
                             copied = os.copy_file_range(out, to, min(left, _COPY))
                             if not copied:
-                                raise Failed("a file ended before its bytes did")
+                                raise Damaged("a file ended before its bytes did")
                             left -= copied
                     said = found.info
                     return self._publish(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
-from hashlib import sha256
+from contextlib import suppress
+from hashlib import md5, sha256
 
 from stor.errors import Failed, Missing, NotSatisfiable, PreconditionFailed, StorError, Unavailable
 from stor.storage import headers
 from stor.storage.asking import Asker, Outcome, Upload
 from stor.storage.boto import Boto
 from stor.storage.connection import Answer
+from stor.storage.faults import Altered, is_altered
 from stor.storage.parts import WHOLE, Parts, parts_of, upload_of
 from stor.storage.promise import Condition, Found, Info
+from stor.storage.sums import Sums, said
 from stor.streams.spool import Spool
 from stor.streams.stream import Body
 from stor.threads import Threads
@@ -33,7 +36,8 @@ class Objects:
 
     def __init__(self, asker: Asker, boto: Boto, threads: Threads) -> None:
         self._asker, self._boto, self._threads = asker, boto, threads
-        self._parts = Parts(asker, boto)
+        self.sums = Sums()
+        self._parts = Parts(asker, boto, threads, self.sums)
 
     async def put(
         self,
@@ -60,8 +64,10 @@ class Objects:
     async def _upload(self, body: bytes | Spool) -> Upload:
         if isinstance(body, Spool):
             if body.file is not None:
-                return upload_of(body.file, 0, body.size, self._threads, body.digests.get("md5"))
-            body = body.data or b""
+                return upload_of(body.file, 0, body.size, self._threads, body.digests)
+            if body.data is None:
+                raise ValueError("a body is a spool that is finished, and was not used up or discarded")
+            body = body.data
         if len(body) > _HASHED_AT_ONCE:
             digest = await self._threads.run(_digest, body)
         else:
@@ -71,16 +77,33 @@ class Objects:
     async def _put_whole(
         self, key: str, upload: Upload, said: Mapping[str, str], when: Condition, put_id: str | None
     ) -> tuple[str, float]:
-        outcome = await self._asker.ask("PUT", key, {**said, **headers.condition(when)}, upload)
+        upload, told = await self.sums.told(upload, self._threads)
+        outcome = await self._asker.ask("PUT", key, {**said, **told, **headers.condition(when)}, upload)
         answered = outcome.answer.headers
         if outcome.error is None:
-            return answered.get("etag", "").strip('"'), headers.date(answered)
+            return await self._etag(key, answered, upload), headers.date(answered)
         if not outcome.is_unsure or not isinstance(outcome.error, (Missing, PreconditionFailed)):
             raise _refusal(outcome.error, when)
         mine = await self._mine(key, put_id)
         if mine is None:
             raise Unavailable("a write was cut, and what became of it cannot be known", retry_after=1.0)
         return mine.etag, mine.modified
+
+    async def _etag(self, key: str, answered: Mapping[str, str], upload: Upload) -> str:
+        """Give the etag of what was put; what is something else by its etag is removed, and Unavailable."""
+        try:
+            return self.sums.etag(answered, upload)
+        except Altered as why:
+            with suppress(StorError):  # whoever wrote the key since then keeps it, and no other error is the reason
+                await self.delete(key, why.etag)
+            raise
+
+    async def learn_sums(self, key: str) -> None:
+        """Find out what the server makes of digests, by putting some bytes; the key may be there afterwards."""
+        digest = _digest(b"2")
+        wrong, right = [await self._asker.ask("PUT", key, said(digest), Upload(b, digest, 1)) for b in (b"1", b"2")]
+        self.sums.compares = is_altered(wrong.code) and right.error is None
+        self.sums.has_md5_etags = (await self.put(key, b"2")).etag == md5(b"2", usedforsecurity=False).hexdigest()
 
     async def _put_parts(
         self,

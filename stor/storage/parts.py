@@ -7,6 +7,7 @@ from twisted.internet.defer import CancelledError, Deferred, FirstError, gatherR
 from stor.storage.asking import Asker, Upload
 from stor.storage.boto import Boto
 from stor.storage.promise import Condition
+from stor.storage.sums import Sums, with_md5
 from stor.streams.file import FilePart
 from stor.streams.temporary import Temporary
 from stor.threads import Threads
@@ -16,12 +17,20 @@ _PART = 16 * 1024 * 1024
 _PARTS = 10_000  # S3 takes no more
 _AT_ONCE = 4
 _SLOWEST = 256 * 1024  # bytes in a second, below which we give up
+_UNKNOWN: Mapping[str, str] = {}
 
 
-def upload_of(file: Temporary, start: int, stop: int, threads: Threads, md5: str | None = None) -> Upload:
-    """Give a part of a file as a body to send."""
-    seconds = (stop - start) / _SLOWEST
-    return Upload(size=stop - start, open=lambda: FilePart(file, start, stop, threads).read, md5=md5, seconds=seconds)
+def upload_of(
+    file: Temporary, start: int, stop: int, threads: Threads, digests: Mapping[str, str] = _UNKNOWN
+) -> Upload:
+    """Give a part of a file as a body to send; `digests` are those that are known of it."""
+    return Upload(
+        size=stop - start,
+        open=lambda: FilePart(file, start, stop, threads).read,
+        digest=digests.get("sha256"),
+        md5=digests.get("md5"),
+        seconds=(stop - start) / _SLOWEST,
+    )
 
 
 def parts_of(file: Temporary, size: int, threads: Threads) -> Sequence[Upload]:
@@ -33,8 +42,8 @@ def parts_of(file: Temporary, size: int, threads: Threads) -> Sequence[Upload]:
 class Parts:
     """Sends the parts of a body, four at a time."""
 
-    def __init__(self, asker: Asker, boto: Boto) -> None:
-        self._asker, self._boto = asker, boto
+    def __init__(self, asker: Asker, boto: Boto, threads: Threads, sums: Sums) -> None:
+        self._asker, self._boto, self._threads, self._sums = asker, boto, threads, sums
 
     async def put(
         self, key: str, parts: Sequence[Upload], content_type: str, metadata: Mapping[str, str], when: Condition
@@ -56,10 +65,11 @@ class Parts:
 
         async def send_some() -> None:
             for n, part in waiting:
+                part = await with_md5(part, self._threads)  # noqa: PLW2901 - the same, and we know more of it
                 outcome = await self._asker.ask("PUT", key, {}, part, {"partNumber": str(n + 1), "uploadId": upload})
                 if outcome.error is not None:
                     raise outcome.error
-                etags[n] = outcome.answer.headers.get("etag", "").strip('"')
+                etags[n] = self._sums.etag(outcome.answer.headers, part)
 
         sending = [Deferred.fromCoroutine(send_some()) for _ in range(min(_AT_ONCE, len(parts)))]
         try:

@@ -32,6 +32,7 @@ async def abilities(objects: Objects, boto: Boto, prefix: str) -> Abilities:
     place = f"{prefix}{secrets.token_hex(8)}/"
     first, second, third = place + "a!", place + "a/b", place + "a"
     try:
+        await objects.learn_sums(first)
         made = await objects.put(first, b"1")
         await objects.put(second, b"2")
         found = Abilities(

@@ -38,6 +38,14 @@ class Found:
     body: Body
 
 
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """A put that was begun and has not ended: it may go on, or be left by a dead process; `id` is the store's."""
+
+    key: str
+    id: str
+
+
 class Absent:
     """The condition that a key must not exist (If-None-Match: *)."""
 
@@ -90,6 +98,12 @@ class Store(Protocol):
 
     def list(self, prefix: str = "", after: str = "") -> AsyncIterator[Sequence[Listed]]:
         """Give pages of the keys that begin with `prefix`, in UTF-8 order, from the first one beyond `after`."""
+
+    def unfinished(self, prefix: str = "") -> AsyncIterator[Sequence[Unfinished]]:
+        """Give pages of what was put in parts below `prefix` and has not ended; none where nothing is put so."""
+
+    async def abandon(self, one: Unfinished) -> None:
+        """Forget it and its parts: its put fails; one that has ended is no error."""
 
     async def check(self) -> None:
         """Raise Unavailable when it does not answer, quickly and without cost."""

@@ -18,7 +18,7 @@ from stor.storage.boto import Boto, BucketSettings
 from stor.storage.listing import in_order, level_by_level
 from stor.storage.objects import Objects
 from stor.storage.probe import Abilities, abilities
-from stor.storage.promise import Absent, Condition, Found, Info, Listed
+from stor.storage.promise import Absent, Condition, Found, Info, Listed, Unfinished
 from stor.storage.scratch import Scratch
 from stor.storage.turns import Turns
 from stor.streams.spool import Spool
@@ -159,6 +159,18 @@ class Bucket(Service):
     def list(self, prefix: str = "", after: str = "") -> AsyncIterator[Sequence[Listed]]:
         """Give pages of up to 1000 keys that begin with `prefix`, in UTF-8 order, from the first one beyond `after`."""
         return (in_order if self._can.order else level_by_level)(self._boto, prefix, after)
+
+    async def unfinished(self, prefix: str = "") -> AsyncIterator[Sequence[Unfinished]]:
+        """Give pages of up to 1000 uploads in parts that have not ended."""
+        page, marker = await self._boto.unfinished(prefix, {})
+        while page or marker:
+            if page:
+                yield page
+            page, marker = await self._boto.unfinished(prefix, marker) if marker else ([], {})
+
+    async def abandon(self, one: Unfinished) -> None:
+        """Have the server forget an upload in parts."""
+        await self._boto.abandon(one)
 
     async def check(self) -> None:
         """Raise Unavailable when the bucket does not answer within 0.8 s."""

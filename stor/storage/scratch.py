@@ -4,6 +4,8 @@ import fcntl
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -21,13 +23,27 @@ class Scratch:
     def open(self) -> None:
         """Make it, and clear what the dead have left."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        gate = _locked(self._folder / "lock")  # or another process could find ours before we lock it
-        try:
+        with self._gate():
             self.path.mkdir(mode=0o700)
             self._lock = _locked(self.path / "lock")
-            for other in self._folder.iterdir():
-                if other.is_dir() and other != self.path:
-                    _clear(other)
+            self._clear()
+
+    def clear(self) -> None:
+        """Clear what those have left who died meanwhile."""
+        with self._gate():
+            self._clear()
+
+    def _clear(self) -> None:
+        for other in self._folder.iterdir():
+            if other.is_dir() and other != self.path:
+                _clear(other)
+
+    @contextmanager
+    def _gate(self) -> Iterator[None]:
+        """Let one process at a time make or clear folders: one could be found before it is locked."""
+        gate = _locked(self._folder / "lock")
+        try:
+            yield
         finally:
             os.close(gate)
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from time import gmtime, strftime
 from urllib.parse import quote
 
-UNSIGNED = "UNSIGNED-PAYLOAD"  # for a body that is not at hand; what it is, says its Content-MD5
+UNSIGNED = "UNSIGNED-PAYLOAD"  # for a body whose SHA-256 is not known; what it is, says its Content-MD5
 _ALGORITHM = "AWS4-HMAC-SHA256"
 
 

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from msgspec import DecodeError, Struct, field, json
 
-from stor.errors import Failed
+from stor.errors import Damaged
 
 SIZE = 2560  # of a trailer; the 1 KiB that `check_metadata` lets through fits, even if all of it is quotes
 _END = b" stor/1\n"
@@ -31,13 +31,13 @@ def write(size: int, content_type: str | None, metadata: Mapping[str, str]) -> b
 
 
 def read(trailer: bytes, size: int) -> Said:
-    """Read the trailer of so many bytes; raises Failed when that is not what it was written for."""
+    """Read the trailer of so many bytes; raises Damaged when that is not what it was written for."""
     line, checksum = trailer[: SIZE - 8 - len(_END)], trailer[SIZE - 8 - len(_END) : -len(_END)]
     if len(trailer) != SIZE or not trailer.endswith(_END) or checksum != b"%08x" % crc32(line):
-        raise Failed("a stored file is damaged: its trailer is not whole")
+        raise Damaged("a stored file is damaged: its trailer is not whole")
     if line[-16:] != b"%016x" % size:
-        raise Failed("a stored file is damaged: it has not its size")
+        raise Damaged("a stored file is damaged: it has not its size")
     try:
         return json.decode(line[:-17], type=Said)
     except DecodeError:
-        raise Failed("a stored file is damaged: its trailer makes no sense") from None
+        raise Damaged("a stored file is damaged: its trailer makes no sense") from None

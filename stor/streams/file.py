@@ -2,7 +2,7 @@
 
 import os
 
-from stor.errors import Failed
+from stor.errors import Damaged
 from stor.streams.disk import Descriptor, disk
 from stor.threads import Threads
 
@@ -26,12 +26,12 @@ class FilePart:
         return self.file.fd
 
     async def read(self) -> bytes:
-        """Give the next 256 KiB; raises Failed when the file has become shorter."""
+        """Give the next 256 KiB; raises Damaged when the file has become shorter."""
         if self._at == self.stop:
             return b""
         piece = await self._threads.run(_pread, self.file, min(_PIECE, self.stop - self._at), self._at)
         if not piece:
-            raise Failed("a file ended before its bytes did")
+            raise Damaged("a file ended before its bytes did")
         self._at += len(piece)
         return piece
 

@@ -8,7 +8,9 @@ from twisted.internet.defer import Deferred
 class Sink(Protocol):
     """Takes a body piece by piece. After `finish` it belongs to the handler, who keeps or discards it."""
 
-    size: int  # bytes that came so far
+    @property
+    def size(self) -> int:
+        """Bytes that came so far."""
 
     def write(self, data: bytes) -> Deferred[None] | None:
         """Take a piece; a Deferred means: no more before it fires. Never raises: `finish` tells what went wrong."""

@@ -1,12 +1,13 @@
 """The one table by which our errors become HTTP answers, and the shapes of those answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from json import dumps
 from math import ceil
 
 from msgspec import json, to_builtins
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from stor.errors import (
     BadRequest,
@@ -15,6 +16,7 @@ from stor.errors import (
     Failed,
     Forbidden,
     Full,
+    LengthRequired,
     Missing,
     NotSatisfiable,
     PreconditionFailed,
@@ -23,6 +25,7 @@ from stor.errors import (
     TooMany,
     Unavailable,
     Unprocessable,
+    UnsupportedType,
 )
 from stor.web.answer import JSON_HEADERS, Answer, Header
 
@@ -32,6 +35,8 @@ Shape = Callable[[int, BaseException, str], object]  # status, error, request id
 
 STATUS: dict[type[BaseException], HTTPStatus] = {
     BadRequest: HTTPStatus.BAD_REQUEST,
+    LengthRequired: HTTPStatus.LENGTH_REQUIRED,
+    UnsupportedType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
     Denied: HTTPStatus.UNAUTHORIZED,
     Forbidden: HTTPStatus.FORBIDDEN,
     Missing: HTTPStatus.NOT_FOUND,
@@ -78,16 +83,31 @@ def is_expected(error: BaseException) -> bool:
     return isinstance(error, (NoRoute, *STATUS))
 
 
-def fault(error: BaseException, shape: Shape, request_id: str) -> Answer:
-    """Answer with an error: with its message when it is one of ours, otherwise only with a request id.
+def is_told(error: BaseException) -> bool:
+    """Tell whether its words are for callers, too: those of something that failed only if it has a code for them."""
+    return is_expected(error) and not (isinstance(error, Failed) and error.code is None)
 
-    Never raises, for there would be no answer then: an error that cannot be shown is a 500.
+
+def note(error: BaseException, route: str, request_id: str) -> None:
+    """Log what will be a 500: its answer has no more than the request's id."""
+    if not is_expected(error):
+        log.failure("unexpected error in {route}", Failure(error), route=route, request_id=request_id)
+    elif status_of(error) is HTTPStatus.INTERNAL_SERVER_ERROR:
+        said = {"kind": type(error).__name__, "why": str(error)}
+        log.error("{route} failed: {kind}: {why}", route=route, request_id=request_id, **said)
+
+
+def fault(error: BaseException, shape: Shape, request_id: str, headers: Sequence[Header] = ()) -> Answer:
+    """Answer with an error: with its words when they are for callers, otherwise only with a request id.
+
+    `headers` stand beside its own. Never raises, for there would be no answer then: an error that cannot be shown is
+    a 500.
     """
     try:
         status = status_of(error)
-        shown = error if is_expected(error) else Failed()
+        shown = error if is_told(error) else Failed()
         body = _encoded(shape(status.value, shown, request_id))
-        return Answer(status.value, (*JSON_HEADERS, *hints(error)), body)
+        return Answer(status.value, (*JSON_HEADERS, *hints(error), *headers), body)
     except Exception:  # noqa: BLE001 - a part's shape may do anything
         log.failure("an error cannot be shown", request_id=request_id)
         return Answer(500, JSON_HEADERS, json.encode(default_shape(500, Failed(), request_id)))

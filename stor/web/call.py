@@ -35,6 +35,7 @@ class Call:
         "raw_query",
         "request_id",
         "route",
+        "topic",
     )
 
     body: Sink
@@ -57,6 +58,7 @@ class Call:
         self.request_id, self.peer, self._trusted = request_id, peer, trusted
         self.path = ""
         self.route = "none"  # the rule that matched: a bounded label, unlike the path
+        self.topic = ""  # what the part's own figures say it was about; for the part to set
         self.principal: Principal | None = None
         self._remote: str | None = None
         self._query: Mapping[str, str] | None = None

@@ -16,6 +16,7 @@ Header = Callable[[str], str | None]  # a header's value by its lower-case name
 
 _TAG = re.compile(r'[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\xff]*")[ \t]*(?=,|\Z)|([^,]+)')  # never looks back: it is linear
 _WEAK = "W/"
+_STRONG_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,12 @@ def is_unchanged(header: Header, etag: str | None, modified: int | None = None) 
     return since is not None and modified is not None and modified <= since
 
 
-def range_applies(header: Header, etag: str | None, modified: int | None = None) -> bool:
-    """Tell whether Range counts: without If-Range, or when that names what is there, by a strong ETag or its date."""
+def range_applies(header: Header, etag: str | None, modified: int | None = None, now: int = 0) -> bool:
+    """Tell whether Range counts: without If-Range, or when that names what is there, by a strong ETag or its date.
+
+    Within a second there may be two things with one date. So a date is a strong validator, with which parts may be put
+    together, only when it is older than a minute by the clock that made it (8.8.2.2); `now` is that clock's.
+    """
     wanted = header("if-range")
     if wanted is None:
         return True
@@ -85,7 +90,7 @@ def range_applies(header: Header, etag: str | None, modified: int | None = None)
     if wanted.startswith(('"', _WEAK)):
         return tags(wanted).has_strong(etag)
     since = seconds(wanted)
-    return since is not None and since == modified
+    return since is not None and since == modified and since <= now - _STRONG_SECONDS
 
 
 def _check_same(header: Header, etag: str | None, modified: int | None) -> None:

@@ -80,6 +80,7 @@ class Routes:
         self._exact: dict[str, dict[str, Route]] = {}
         self._below: dict[str, tuple[str, dict[str, Route]]] = {}
         self._owners: dict[str, Route] = {}  # of all below such a beginning, whatever the method
+        self._claims: dict[str, Route] = {}  # of what begins so and has no route
         cold = []
         for route in routes:
             self._add(route)
@@ -88,7 +89,7 @@ class Routes:
             else:
                 cold.append(route)
         self._check(cold)
-        self._app.handle_errors(HTTPException)(_unrouted)
+        self._app.handle_errors(HTTPException)(self._unrouted)
         self._klein = self._app.resource()
 
     def dispatch(self, exchange: Exchange) -> None:
@@ -109,7 +110,7 @@ class Routes:
                 exchange.follow(found[method], {name: call.path[len(begin) :]})
                 return
         if call.path.startswith("//"):  # werkzeug would take it for one slash: two names for one thing
-            exchange.fail(NoRoute())
+            self._no_route(exchange, NoRoute())
             return
         self._klein.render(Errand(exchange))
 
@@ -131,6 +132,8 @@ class Routes:
         begin, tail, _ = route.rule.partition(_TAIL)
         if tail and "<" not in begin and begin != "/":
             self._owners[begin] = route
+        if route.claims:
+            self._claims[route.rule.partition("<")[0]] = route
 
         def follow(errand: Errand, **segments: Any) -> bytes:
             errand.exchange.follow(route, segments)
@@ -153,18 +156,27 @@ class Routes:
         self._below = dict(longest_first)
 
     def _check(self, cold: Iterable[Route]) -> None:
-        """What stands below a hot rule would never be asked."""
+        """What stands below a hot rule would never be asked by its method."""
         for route in cold:
-            for begin in self._below:
-                if route.rule.startswith(begin):
-                    raise ValueError(f"{route.rule} is hidden by {begin}<path:…>")
+            for begin, (_, methods) in self._below.items():
+                if route.rule.startswith(begin) and route.method in methods:
+                    raise ValueError(f"{route.method} {route.rule} is hidden by {begin}<path:…>")
 
+    def _unrouted(self, request: Any, failure: Any) -> bytes:
+        """Klein found no route; RFC 9110, 15.5.6 asks to say which methods would do."""
+        error = failure.value
+        allowed: Iterable[str] = ()
+        if isinstance(error, MethodNotAllowed):
+            allowed = error.valid_methods or ()
+        self._no_route(request.exchange, NoRoute(frozenset(allowed)))
+        return b""
 
-def _unrouted(request: Any, failure: Any) -> bytes:
-    """Klein found no route; RFC 9110, 15.5.6 asks to say which methods would do."""
-    error = failure.value
-    allowed: Iterable[str] = ()
-    if isinstance(error, MethodNotAllowed):
-        allowed = error.valid_methods or ()
-    request.exchange.fail(NoRoute(frozenset(allowed)))
-    return b""
+    def _no_route(self, exchange: Exchange, error: NoRoute) -> None:
+        """Fail in the shape of who claims the path, the longest claim first; else in nobody's."""
+        path = exchange.call.path
+        claims = (begin for begin in self._claims if path == begin or (begin[-1] == "/" and path.startswith(begin)))
+        claim = max(claims, key=len, default=None)
+        if claim is None:
+            exchange.fail(error)
+        else:
+            exchange.fail_as(self._claims[claim], error)

@@ -1,6 +1,6 @@
 """One request and its answer: the one way that every call goes, however it was routed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +12,8 @@ from stor.access.principal import Principal
 from stor.errors import TooLarge
 from stor.streams.sink import Sink
 from stor.streams.stream import Stream
-from stor.web.answer import Answer, Switch
-from stor.web.answers import Shape, fault, is_expected, unrouted_shape
+from stor.web.answer import Answer, Header, Switch
+from stor.web.answers import Shape, fault, note, unrouted_shape
 from stor.web.call import Call
 from stor.web.eager import eagerly
 from stor.web.framing import Malformed
@@ -25,7 +25,7 @@ from stor.web.sendfile import Left
 
 if TYPE_CHECKING:
     from stor.web.channel import Channel
-    from stor.web.routes import Route
+    from stor.web.routes import Figures, Route
 
 log = Logger()
 
@@ -44,6 +44,8 @@ class Exchange:
         "_asked",
         "_begun",
         "_counted",
+        "_figures",
+        "_headers",
         "_keeps",
         "_over",
         "_shape",
@@ -62,7 +64,9 @@ class Exchange:
         self._keeps = reader.keeps
         self.incoming = None if reader.whole else Incoming(reader, channel.advance)
         self._shape: Shape = unrouted_shape
+        self._headers: Sequence[Header] = ()  # of an error answer
         self._counted: Principal | None = None  # who must leave the gauge
+        self._figures: Figures | None = None  # of the route
         self._task: Any = None  # a Deferred, while something is awaited
         self._stream: Stream | None = None
         self._over = False
@@ -73,7 +77,8 @@ class Exchange:
 
     def follow(self, route: "Route", segments: Mapping[str, Any]) -> None:
         """Answer by this route."""
-        self.call.route, self._shape = route.rule, route.errors
+        self.call.route, self._figures = route.rule, route.figures
+        self._shape, self._headers = route.errors, route.headers
         try:
             answer = eagerly(self._run(route, segments))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is answered
@@ -87,7 +92,7 @@ class Exchange:
 
     def fail_as(self, route: "Route", error: BaseException) -> None:
         """Answer with an error in the shape of this route, though it was not followed."""
-        self._shape = route.errors
+        self._shape, self._headers = route.errors, route.headers
         self.fail(error)
 
     def fail(self, error: BaseException) -> None:
@@ -98,11 +103,10 @@ class Exchange:
             return
         if self._over and isinstance(error, CancelledError):
             return
-        if not is_expected(error):
-            log.failure("unexpected error in {route}", Failure(error), route=call.route, request_id=call.request_id)
+        note(error, call.route, call.request_id)
         if self._over:  # nobody waits for it
             return
-        answer = fault(error, self._shape, call.request_id)
+        answer = fault(error, self._shape, call.request_id, self._headers)
         if self.channel.reader.whole:
             self._answer(answer)
         else:
@@ -285,6 +289,8 @@ class Exchange:
         self._over = True
         if self._counted is not None and self._site.gate.gauge is not None:
             self._site.gate.gauge.leave(self._counted)
+        if self._figures is not None:
+            self._figures.note(self.call, status, self._site.reactor.seconds() - self._begun)
         self._site.note(self.call, status, size, self._begun)
 
 

@@ -17,6 +17,7 @@ READY = ("/readyz", "/ready", "/health/ready")
 PROBE_SECONDS = 0.8  # who asks /health hears within a second, even when what is asked hangs
 KEPT_SECONDS = 1.0  # so that asking often costs nothing
 _OK = json_answer({"status": "ok"})
+_WORDS: dict[bool | str, bool | str] = {True: "ok", False: "failing"}
 
 
 class Probe:
@@ -72,11 +73,11 @@ class Health:
     def __init__(self, version: str, clock: IReactorTime) -> None:
         self.ready = False
         self._version, self._clock = version, clock
-        self._checks: dict[str, Callable[[], bool]] = {}
+        self._checks: dict[str, Callable[[], bool | str]] = {}
         self._probes: dict[str, Probe] = {}
 
-    def add(self, name: str, check: Callable[[], bool]) -> None:
-        """Ask `check` for readiness too; its name is shown to anybody."""
+    def add(self, name: str, check: Callable[[], bool | str]) -> None:
+        """Ask `check` for readiness too: True, or why not, or False; its name and its reason are shown to anybody."""
         self._checks[name] = check
 
     def add_probe(self, name: str, ask: Callable[[], Awaitable[object]]) -> None:
@@ -99,8 +100,8 @@ class Health:
     async def may_work(self, call: Call) -> Answer:
         """200 when ready, else 503; both name what was looked at."""
         checks = {name: _ask(name, check) for name, check in self._checks.items()}
-        is_ready = self.ready and all(checks.values())
-        shown = {name: "ok" if passed else "failing" for name, passed in checks.items()}
+        is_ready = self.ready and all(found is True for found in checks.values())
+        shown = {name: _WORDS.get(found, found) for name, found in checks.items()}
         return json_answer({"status": "ok" if is_ready else "not ready", "checks": shown}, 200 if is_ready else 503)
 
     async def health(self, call: Call) -> Answer:
@@ -113,7 +114,7 @@ class Health:
         return json_answer(said, 200 if well else 503)
 
 
-def _ask(name: str, check: Callable[[], bool]) -> bool:
+def _ask(name: str, check: Callable[[], bool | str]) -> bool | str:
     try:
         return check()
     except Exception:  # noqa: BLE001 - a broken check is a failing one, and the probe must be answered

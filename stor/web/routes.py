@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from stor.streams.sink import Sink
-from stor.web.answer import Answer, Switch
+from stor.web.answer import Answer, Header, Switch
 from stor.web.answers import Shape, default_shape
 from stor.web.call import Call
 
@@ -43,6 +43,13 @@ class About:
     answers: Mapping[int, str | Media] = field(default_factory=lambda: {200: "Done"})
 
 
+class Figures(Protocol):
+    """What a part counts of its own answers."""
+
+    def note(self, call: Call, status: int, seconds: float) -> None:
+        """Count an answer that is over, refused ones too; the call's `topic` is what the part made of it."""
+
+
 @dataclass(frozen=True)
 class Route:
     """One method on one rule (werkzeug's syntax, such as "/blob/<path:path>"); GET answers HEAD too.
@@ -50,8 +57,9 @@ class Route:
     `handler(call, **segments)` gives the answer. `permission` None admits anybody, and no credential is looked at.
     `sink` decides where a body goes when its header is here and the caller is admitted: a number is memory with that
     limit, None memory with the site's limit, or nowhere (`keeps_body`); a callable may raise StorError. `errors` gives
-    the JSON of an error answer. A `hot` route is answered without Klein's dispatch: its rule is "/words" or
-    "/words/<path:name>".
+    the JSON of an error answer, and `headers` stand in it; with `claims` they are those of an unknown method or path
+    too, where it begins as the rule does up to its first variable. `figures` are told of each answer. A `hot` route is
+    answered without Klein's dispatch: its rule is "/words" or "/words/<path:name>".
     """
 
     method: str
@@ -60,6 +68,9 @@ class Route:
     permission: str | None = None
     sink: Callable[[Call], Sink] | int | None = None
     errors: Shape = default_shape
+    claims: bool = False
+    headers: Sequence[Header] = ()
+    figures: Figures | None = None
     hot: bool = False
     about: About | None = None
 

@@ -19,11 +19,11 @@ class Asked:
 
 @dataclass
 class Reply:
-    """What is sent, and whether the connection is cut then. `early`: without waiting for the request's body."""
+    """What is sent, and whether the connection is cut then. `early`: when so many bytes of the request's body came."""
 
     data: bytes = b""
     cut: bool = False
-    early: bool = False
+    early: int | None = None
     pieces: list[bytes] = field(default_factory=list)
 
 
@@ -80,17 +80,23 @@ class _Talk(Protocol):
             headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in rest)}
             self.now, self.reply = Asked(method, target, headers), self.server.next()
             self.server.asked.append(self.now)
-            if self.reply.early:
-                self.say()
         self.now.body += self.heard
         self.heard = b""
-        if len(self.now.body) == int(self.now.headers.get("content-length", "0")):
+        if self.reply is not None and self.reply.early is not None and len(self.now.body) >= self.reply.early:
+            self.say()
+        if self.is_complete():
             self.now.complete = True
-            if not self.reply.early:
+            if self.reply is not None:
                 self.say()
             self.now = None
+
+    def is_complete(self):
+        if self.now.headers.get("transfer-encoding") == "chunked":
+            return self.now.body.endswith(b"\r\n0\r\n\r\n")
+        return len(self.now.body) == int(self.now.headers.get("content-length", "0"))
 
     def say(self):
         self.transport.write(self.reply.data)
         if self.reply.cut:
             self.transport.loseConnection()
+        self.reply = None

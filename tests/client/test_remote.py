@@ -194,14 +194,14 @@ class WritingTests(RemoteCase):
 
     async def test_early(self):
         """An answer before the body's end is heard, and nothing is left hanging."""
-        reply = Reply(answer(413, b'{"detail":"too much"}'), early=True)
+        reply = Reply(answer(413, b'{"detail":"too much"}'), early=0)
         self.serve(reply)
         await self.fails(TooLarge, self.put(b"x" * 3_000_000))
         self.assertTrue(self.sent[0].closed)
 
     async def test_changed_after_early(self):
         """Nor when the body cannot be read to its end after that."""
-        self.serve(Reply(answer(412), early=True))
+        self.serve(Reply(answer(412), early=0))
         await self.fails(PreconditionFailed, self.put(b"x" * 3_000_000, spoil=Changed("a changed")))
         self.assertTrue(self.sent[0].closed)
 

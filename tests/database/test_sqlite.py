@@ -222,6 +222,7 @@ class FaultTests(TestCase):
         place = small_disk(self, "2m")
         database = await opened(self, Sqlite(place / "rows", reactor))
         await database.write(lambda t: t.execute(TABLE))
+        (place / "rest").write_bytes(bytes(256 << 10))  # what will be room again: the log takes all the other
         outcomes = await settled(
             database.write(partial(add, "first")),
             database.write(partial(add, "small")),
@@ -229,8 +230,7 @@ class FaultTests(TestCase):
             database.write(partial(add, "last")),
         )
         self.assertEqual([type(outcome) for outcome in outcomes], [type(None), type(None), Full, type(None)])
-        (place / "rest").write_bytes(b"")
-        with self.assertRaises(OSError), (place / "rest").open("wb", buffering=0) as rest:
+        with self.assertRaises(OSError), (place / "rest").open("ab", buffering=0) as rest:
             while True:
                 rest.write(bytes(4096))
         acknowledged = await database.read(names)

@@ -135,7 +135,11 @@ class KeysApiTests(KeyHouse):
         await self.call("GET", key=None)
         await self.call("POST", key=made["key"])
         await deferLater(reactor, 0.02)
-        lines = [(event["method"], event["status"], event["outcome"], event["principal"]) for event in self.audited]
+        lines = [
+            (event["method"], event["status"], event["outcome"], event["principal"])
+            for batch in self.audited
+            for event in batch["lines"]
+        ]
         self.assertEqual(
             lines,
             [

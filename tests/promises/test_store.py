@@ -10,8 +10,9 @@ from hypothesis.stateful import run_state_machine_as_test
 from twisted.internet import reactor
 from twisted.trial.unittest import TestCase
 
-from stor.errors import BadRequest, Missing, NotSatisfiable, PreconditionFailed
-from stor.storage.promise import ABSENT
+from stor.errors import BadRequest, Missing, NotSatisfiable, PreconditionFailed, Unavailable
+from stor.storage import boto
+from stor.storage.promise import ABSENT, Unfinished
 from stor.streams import Stream
 from stor.threads import Threads
 from tests.places import folder
@@ -298,6 +299,14 @@ class StorePromises:
         finally:
             await threads.stopService()
 
+    async def test_unfinished(self):
+        """What has been put is not unfinished, and to forget what is not there is no error."""
+        await self.store.put(f"{self.at}/a", b"a")
+        await self.store.put(f"{self.at}/b", await spooled(self.store, [bytes(MIB)]))
+        self.assertEqual([page async for page in self.store.unfinished(self.at)], [])
+        await self.store.abandon(Unfinished(f"{self.at}/a", "0" * 32))
+        self.assertEqual(await read(self.store, f"{self.at}/a"), b"a")
+
     async def test_check(self):
         """A store that is well says so."""
         await self.store.check()
@@ -394,6 +403,23 @@ class WeedTests(StorePromises, TestCase):
         """This server decides conditions itself."""
         self.assertTrue(self.store.conditional)
         self.assertTrue(self.store.conditional_delete)
+
+    async def test_left(self):
+        """Uploads in parts that were begun are found by the beginning of their keys, and can be forgotten."""
+        self.patch(boto, "_PAGE", 2)
+        begun = [f"{self.at}/{n}" for n in "aabc"]
+        ids = [await self.store._boto.begin_parts(key, "", {}) for key in begun]
+        for prefix, wanted in ((self.at, 4), (f"{self.at}/a", 2), (f"{self.at}/x", 0)):
+            found = [one async for page in self.store.unfinished(prefix) for one in page]
+            self.assertEqual(len(found), wanted, prefix)
+        found = [one async for page in self.store.unfinished(f"{self.at}/") for one in page]
+        self.assertEqual({(one.key, one.id) for one in found}, set(zip(begun, ids, strict=True)))
+        for one in [*found[1:], found[1]]:
+            await self.store.abandon(one)
+        self.assertEqual([page async for page in self.store.unfinished(f"{self.at}/")], [[found[0]]])
+        await self.store.abandon(found[0])
+        with self.assertRaises((Missing, Unavailable)):  # moto falls over it
+            await self.store._boto.end_parts(found[0].key, found[0].id, ["0" * 32], None)
 
     async def test_large(self):
         """100 MiB go in parts, come back the same, and the condition holds for them too."""

@@ -20,7 +20,7 @@ from stor.storage.s3 import Bucket
 from stor.streams import whole
 from tests.certificates import Authority
 from tests.places import folder
-from tests.s3 import CONFLICT, SLOW_DOWN, FaultyProxy, TlsProxy, chunked, settings
+from tests.s3 import CONFLICT, SLOW_DOWN, FaultyProxy, TlsProxy, chunked, settings, shared_moto
 from tests.servers import S3Server, free_port
 from tests.storage.stores import MIB, at_once, digest, keys, open_bucket, read, spooled
 
@@ -282,6 +282,60 @@ class FaultTests(BucketCase):
         refused = [outcome for outcome in outcomes if isinstance(outcome, Unavailable)]
         self.assertGreaterEqual(len(refused), 499)
         self.assertIn(b"x", outcomes)
+
+
+class WireTests(BucketCase):
+    """A byte that changes on the way to a server that compares what it is told."""
+
+    async def setUp(self):
+        self.proxy, self.store = await self.proxied()
+
+    async def refused(self, body, **words):
+        """It is refused while the network changes bytes, leaves nothing, and is taken when it does not."""
+        self.proxy.spoils = b"a" * 100
+        with self.assertRaises(Unavailable) as raised:
+            await self.store.put(self.key(), body, **words)
+        self.assertIn("on their way", str(raised.exception))
+        self.assertEqual(await keys(self.store, self.key()), [])
+        said = await self.store._boto._call("list_multipart_uploads", Prefix=self.key())
+        self.assertEqual(said.get("Uploads", []), [])
+        self.proxy.spoils = None
+        await self.store.put(self.key(), body, **words)
+        self.assertEqual(len(await keys(self.store, self.key())), 1)
+        await self.store.delete(self.key())
+
+    async def test_few(self):
+        """Bytes in memory."""
+        await self.refused(b"a" * 1000)
+        await self.refused(b"a" * 1000, when=ABSENT)
+
+    async def test_whole(self):
+        """A file that is sent whole, whichever digests of it are known."""
+        for digests in (("sha256",), ("md5",), ("sha256", "md5"), ()):
+            await self.refused(await spooled(self.store, [b"a" * 300_000], digests=digests))
+
+    async def test_parts(self):
+        """A file that is sent in parts, of which one arrives as another."""
+        pieces = [bytes(MIB)] * 70
+        pieces[40] = b"a" * MIB
+        await self.refused(await spooled(self.store, pieces, digests=("sha256",)))
+
+    async def test_other_etags(self):
+        """Where etags are no digests of the bytes, nothing is taken for changed."""
+        self.store._objects.sums.compares = False
+        self.proxy.canned.append(
+            b'HTTP/1.1 200 OK\r\nETag: "%s"\r\nContent-Length: 0\r\n'
+            b"x-amz-server-side-encryption: aws:kms\r\n\r\n" % (b"0" * 32)
+        )
+        await self.store.put(self.key(), b"x")
+
+
+class CarelessWireTests(WireTests):
+    """A server that compares nothing, but tells by its etags what has come."""
+
+    @pytest.fixture(autouse=True)
+    def _lend(self, s3_server):
+        self.server = shared_moto()
 
 
 class StartTests(BucketCase):

@@ -371,18 +371,21 @@ class CrashTests(TestCase):
         self.assertGreater(acknowledged, 30)
 
     def test_scratch(self):
-        """What the dead left is cleared at the next start, what the living have is not."""
+        """What the dead left is cleared at the next start and from time to time, what the living have is not."""
         path = folder(self)
-        living, dead = Scratch(path), Scratch(path)
-        living.open()
-        dead.open()
-        for scratch in (living, dead):
+        living, dead, later = Scratch(path), Scratch(path), Scratch(path)
+        for scratch in (living, dead, later):
+            scratch.open()
             (scratch.path / "file").touch()
         os.close(dead._lock)  # as its end would
         new = Scratch(path)
         new.open()
         self.assertTrue((living.path / "file").exists())
         self.assertFalse(dead.path.exists())
+        os.close(later._lock)
+        living.clear()
+        self.assertFalse(later.path.exists())
+        self.assertTrue((living.path / "file").exists())
         new.close()
         living.close()
         self.assertEqual([place.name for place in path.iterdir()], ["lock"])

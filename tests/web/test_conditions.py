@@ -129,5 +129,12 @@ class ReadTests(SynchronousTestCase):
             ("nonsense", False),
         ):
             asked = asking() if wanted is None else asking(if_range=wanted)
-            self.assertEqual(range_applies(asked, '"a"', MOMENT), applies, wanted)
+            self.assertEqual(range_applies(asked, '"a"', MOMENT, MOMENT + 60), applies, wanted)
         self.assertFalse(range_applies(asking(if_range='W/"a"'), 'W/"a"', MOMENT))
+
+    def test_if_range_date(self):
+        """A date is no strong validator before it is a minute old, nor when it is none of this clock (8.8.2.2)."""
+        for age, applies in ((-5, False), (0, False), (59, False), (60, True), (10**6, True)):
+            self.assertEqual(range_applies(asking(if_range=THEN), '"a"', MOMENT, MOMENT + age), applies, age)
+        self.assertFalse(range_applies(asking(if_range=THEN), '"a"', MOMENT + 1, MOMENT + 100))
+        self.assertTrue(range_applies(asking(if_range='"a"'), '"a"', MOMENT, MOMENT))

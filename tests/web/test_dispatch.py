@@ -112,6 +112,81 @@ class SameTests(SynchronousTestCase):
             self.assertIn(b'{"detail":"Bad Request"}', house.ask(b"GET /blobs/%ff HTTP/1.1\r\nHost: h\r\n\r\n"))
 
 
+class Below(Part):
+    """Cold routes below the beginning of a hot one, by other methods; all of it claimed, and counted."""
+
+    def __init__(self):
+        super().__init__(hot=True)
+        self.counted = []
+
+    def routes(self):
+        for method, rule, hot in (
+            ("GET", "/a", True),
+            ("GET", "/a/<path:path>", True),
+            ("POST", "/a/search", False),
+            ("POST", "/a/<path>/sign", False),
+        ):
+            yield Route(method, rule, self.tell, errors=self.shape, claims=True, figures=self, hot=hot)
+        yield Route("GET", "/b", self.tell, errors=self.shape)
+
+    async def tell(self, call, path="-"):
+        call.topic = path
+        return Answer(body=f"{call.route} {path}".encode())
+
+    def shape(self, status, error, request_id):
+        return {"ours": status}
+
+    def note(self, call, status, seconds):
+        self.counted.append((call.method, call.topic, status, seconds))
+
+
+class BelowTests(SynchronousTestCase):
+    def setUp(self):
+        self.part, clock = Below(), Clock()
+        log = AccessLog(None, clock)
+        self.site = build_site([self.part], Limits(), log, CollectorRegistry(), trusted=Trusted([]), reactor=clock)
+
+    def ask(self, method, target):
+        transport = Transport()
+        channel = self.site.buildProtocol(None)
+        channel.makeConnection(transport)
+        channel.dataReceived(f"{method} {target} HTTP/1.1\r\nHost: h\r\n\r\n".encode())
+        head, _, body = transport.value().partition(b"\r\n\r\n")
+        return int(head.split()[1]), body.removesuffix(b"<half-close>").decode()
+
+    def test_methods(self):
+        """A hot beginning hides nothing from other methods."""
+        for method, target, said in (
+            ("GET", "/a/search", "/a/<path:path> search"),
+            ("GET", "/a/b/sign", "/a/<path:path> b/sign"),
+            ("POST", "/a/search", "/a/search -"),
+            ("POST", "/a/b/sign", "/a/<path>/sign b"),
+        ):
+            self.assertEqual(self.ask(method, target), (200, said))
+
+    def test_claims(self):
+        """What begins as a claimed rule is told in its shape, whatever the method; what does not is nobody's."""
+        ours = {("PUT", "/a"): 405, ("PUT", "/a/b"): 405, ("POST", "/a/b/c/d"): 405, ("PUT", "/a/"): 404}
+        for (method, target), status in ours.items():
+            self.assertEqual(self.ask(method, target), (status, f'{{"ours":{status}}}'), target)
+        for method, target, status in (
+            ("PUT", "/b", 405),
+            ("GET", "/ab", 404),
+            ("GET", "//a/b", 404),
+            ("GET", "/", 404),
+        ):
+            code, body = self.ask(method, target)
+            self.assertEqual((code, body.startswith('{"detail":')), (status, True), target)
+
+    def test_figures(self):
+        """A route's own figures hear of each of its answers, with what its handler made of the call."""
+        self.ask("GET", "/a/x")
+        self.ask("HEAD", "/a")
+        self.ask("GET", "/b")
+        self.ask("PUT", "/a")
+        self.assertEqual(self.part.counted, [("GET", "x", 200, 0.0), ("HEAD", "-", 200, 0.0)])
+
+
 class TableTests(SynchronousTestCase):
     def test_contradictions(self):
         """Rules that cannot all be meant are refused when the house is built."""
@@ -128,6 +203,7 @@ class TableTests(SynchronousTestCase):
             [route("GET", "/a/<b>", hot=True)],
             [route("GET", "/a/<path:b>", hot=True), route("PUT", "/a/<path:c>", hot=True)],
             [route("GET", "/a/<path:b>", hot=True), route("GET", "/a/special")],
+            [route("GET", "/a/special"), route("PUT", "/a/<path:b>", hot=True), route("GET", "/a/<path:b>", hot=True)],
         ):
             self.assertRaises(ValueError, Routes, routes)
         Routes([route("GET", "/a", hot=True), route("PUT", "/a"), route("GET", "/a/<b>")])

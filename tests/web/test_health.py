@@ -45,6 +45,18 @@ class HealthTests(Serving):
         self.assertEqual((await self.ask("/readyz"))[0], 503)
         self.assertEqual(len(self.flushLoggedErrors(KeyError)), 1)
 
+    async def test_reasons(self):
+        """A check may say why it does not agree; any words of it mean no."""
+        self.health.ready, answers = True, {"store": "no space left", "database": True}
+        self.health.add("store", lambda: answers["store"])
+        self.health.add("database", lambda: answers["database"])
+        code, said = await self.ask("/ready")
+        self.assertEqual((code, said["checks"]), (503, {"store": "no space left", "database": "ok"}))
+        answers["store"] = ""
+        self.assertEqual((await self.ask("/ready"))[0], 503)
+        answers["store"] = True
+        self.assertEqual((await self.ask("/ready"))[0], 200)
+
 
 class ProbeTests(Serving):
     """`/health`: does what we stand on answer?"""

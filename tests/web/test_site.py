@@ -3,6 +3,7 @@ import json
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
+from twisted.logger import capturedLogs, formatEvent
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.client import ResponseFailed
 
@@ -54,6 +55,8 @@ class Part:
         return Answer(body=call.content + name.encode())
 
     async def complain(self, call, kind):
+        if kind == "coded":
+            raise errors.Failed("what happened", code="BROKEN")
         more = {"TooMany": (0.2,), "Unavailable": (0.2,), "NotSatisfiable": (7,)}.get(kind, ())
         raise getattr(errors, kind)("what happened", *more)
 
@@ -91,11 +94,23 @@ class Site(Serving):
 
 class AnswerTests(Site):
     async def test_table(self):
-        """Each of our errors has its status, its name and its message."""
+        """Each of our errors has its status, its name and its message, but for what failed: that is for the log."""
         for kind, status in STATUS.items():
             response, said = await self.error(f"/raise/{kind.__name__}")
             self.assertEqual((response.code, response.phrase), (status, status.phrase.encode()))
-            self.assertEqual((said["error"], said["detail"]), (kind.__name__, "what happened"))
+            detail = "" if issubclass(kind, errors.Failed) else "what happened"
+            self.assertEqual((said["error"], said["detail"]), (kind.__name__, detail))
+
+    async def test_failed(self):
+        """What failed is told to the log with the id that the answer has; with a code it is for callers, too."""
+        with capturedLogs() as logged:
+            _, said = await self.error("/raise/Failed", headers={"X-Request-Id": "r-500"})
+            _, coded = await self.error("/raise/coded")
+        self.assertEqual((said["detail"], said["request_id"]), ("", "r-500"))
+        self.assertEqual(coded["detail"], "what happened")
+        (first, _) = [event for event in logged if event.get("why") == "what happened"]
+        self.assertEqual((first["kind"], first["request_id"]), ("Failed", "r-500"))
+        self.assertIn("what happened", formatEvent(first))
 
     async def test_hints(self):
         """A refusal says what would help: which credential, and how many whole seconds to wait."""

@@ -1,5 +1,7 @@
 """Files over HTTP for their readers: whole, by ranges, only when they changed, and as they were."""
 
+from time import time
+
 from stor.blobs.api.history import listed, version_in
 from stor.blobs.api.reading import described, refuse_to_run
 from stor.blobs.api.targets import target_of, tenant_of
@@ -46,7 +48,8 @@ async def _looked_at(call: Call, tree: Tree, path: str, version: int | None) -> 
             return Answer(304, described(entry))
         if call.method == "HEAD":
             return Answer(200, described(entry), length=entry.size)
-        part = span(call.header("range"), entry.size) if range_applies(call.header, etag, modified) else None
+        applies = range_applies(call.header, etag, modified, int(time()))
+        part = span(call.header("range"), entry.size) if applies else None
         blob = await tree.get(path, *(part or ()), version=version)
         if (blob.entry.version, blob.entry.md5) == (entry.version, entry.md5):
             return _whole(blob) if part is None else _part(blob, *part)

@@ -1,0 +1,3 @@
+DROP TABLE object_upload_part;
+
+DROP TABLE object_upload;

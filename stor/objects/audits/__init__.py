@@ -1,0 +1,1 @@
+"""The parts of fsck: each looks at one thing, page by page, while everything goes on."""
