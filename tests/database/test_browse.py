@@ -4,6 +4,7 @@ import threading
 
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, gatherResults
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 
 from stor.database import lane
@@ -41,6 +42,11 @@ class BrowsePromises:
 
         return Deferred.fromCoroutine(self.database.browse(work, asker))
 
+    async def until_full(self):
+        """Wait until no more works can begin."""
+        while len(self.began) < lane.AT_ONCE:
+            await deferLater(reactor, 0.01)
+
     async def test_nothing_waits_for_it(self):
         """While the lane is full, and more waits for it, all others read and write as ever."""
         browsing = [self.begin(number) for number in range(lane.AT_ONCE + lane.MOST_OF_ONE)]
@@ -48,8 +54,8 @@ class BrowsePromises:
         self.assertEqual(await at_once(*reads), [[(1,)]] * 50)
         self.assertEqual(await self.database.write(look), [(1,)])
         self.assertEqual(await self.database.survey(look), [(1,)])
+        await self.until_full()
         self.assertEqual([each.called for each in browsing], [False] * len(browsing))
-        self.assertEqual(len(self.began), lane.AT_ONCE)
         self.gate.set()
         found = await gatherResults(browsing)
         self.assertEqual(found, [(1, number) for number in range(len(browsing))])
@@ -72,10 +78,13 @@ class BrowsePromises:
     async def test_left(self):
         """What nobody waits for any more is not begun, and takes nobody's place; what has begun keeps its own."""
         browsing = [self.begin(number) for number in range(lane.AT_ONCE + lane.MOST_OF_ONE)]
+        await self.until_full()
         for each in browsing:
             each.cancel()
             await self.assertFailure(each, CancelledError)
         last = [self.begin("last") for _ in range(lane.MOST_OF_ONE)]
+        await deferLater(reactor, 0.2)
+        self.assertEqual(len(self.began), lane.AT_ONCE)
         self.gate.set()
         await gatherResults(last)
         self.assertEqual(sorted(map(str, self.began)), ["0", "1"] + ["last"] * len(last))
@@ -93,8 +102,7 @@ class BrowsePromises:
         """A database that is stopped ends what has begun, and refuses what waits and what comes."""
         browsing = [self.begin(number) for number in range(lane.AT_ONCE)]
         waiting = self.begin("waiting")
-        while len(self.began) < lane.AT_ONCE:
-            await self.database.read(look)
+        await self.until_full()
         stopped = self.database.stopService()
         await self.assertFailure(waiting, Unavailable)
         self.gate.set()

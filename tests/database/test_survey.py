@@ -23,11 +23,17 @@ def add(transaction):
     transaction.execute("INSERT INTO object_hold SELECT CAST(COUNT(*) AS TEXT), 0 FROM object_hold")
 
 
-def slowly(transaction):
-    """Look, wait, and look again."""
-    before = count(transaction)
-    time.sleep(1.5)
-    return before, count(transaction)
+class Slowly:
+    """Looks, waits, and looks again; `looked` fires after the first look."""
+
+    def __init__(self):
+        self.looked = Deferred()
+
+    def __call__(self, transaction):
+        before = count(transaction)
+        reactor.callFromThread(self.looked.callback, None)
+        time.sleep(1.5)
+        return before, count(transaction)
 
 
 class SurveyPromises:
@@ -38,7 +44,9 @@ class SurveyPromises:
 
     async def test_one_state(self):
         """What others write meanwhile it does not see, they do not wait for it, and it knows no limit of time."""
+        slowly = Slowly()
         surveying = Deferred.fromCoroutine(self.database.survey(slowly))
+        await slowly.looked
         for number in range(2, 5):
             await self.database.write(add)
             self.assertEqual(await self.database.read(count), number)
@@ -48,7 +56,9 @@ class SurveyPromises:
 
     async def test_left(self):
         """Who does not wait for it any more harms nobody; on a closed database it is refused."""
+        slowly = Slowly()
         surveying = Deferred.fromCoroutine(self.database.survey(slowly))
+        await slowly.looked
         surveying.cancel()
         with self.assertRaises(CancelledError):
             await surveying

@@ -13,7 +13,9 @@ class SlowUploadTests(Serving):
     async def test_key_comes_back(self):
         """Deleting a key that an upload has gives the upload up: the key is free, and its sender is told so."""
         self.patch(core, "EARLY_BYTES", 1000)
-        head = f"PUT {self.at('k')} HTTP/1.1\r\nHost: h\r\nX-API-Key: {key_of('acme')}\r\nContent-Length: 150000\r\n\r\n"
+        head = (
+            f"PUT {self.at('k')} HTTP/1.1\r\nHost: h\r\nX-API-Key: {key_of('acme')}\r\nContent-Length: 150000\r\n\r\n"
+        )
         slow = await self.connect()
         slow.send(head.encode() + b"x" * 100_000)
         while (heard := await self.put("k")).code == 201:  # it has not begun yet

@@ -111,7 +111,7 @@ class Transfers:
             await self.hands.run(place.close)
 
     async def _fetched(self, ref: Ref, place: Spot) -> Seen:
-        part = await self.hands.run(Part, place, f"{self.store.url} {ref}")
+        part = await self.hands.run(Part, place, str(ref))
         try:
             await self.hands.run(part.recall)
             self._progress.moved(part.size)

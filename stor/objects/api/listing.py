@@ -86,7 +86,7 @@ async def answer(objects: Objects, query: Query, start: Position | None, limit: 
 
 
 class Lines:
-    """All objects from a position on, one in a line; each piece is read when it is asked for, and becomes JSON there."""
+    """All objects from a position on, one in a line; each piece is read, and written as JSON, when it is asked for."""
 
     length: int | None = None
 

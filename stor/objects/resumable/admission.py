@@ -36,7 +36,7 @@ def admit(tx: Transaction, at: Moment, plan: Plan, most: int, here: int) -> int 
 
 
 def hold_growth(tx: Transaction, at: Moment, upload: Upload) -> None:
-    """Have nobody take the room that an upload of unknown length may ask for; before its row is locked, as commits do."""
+    """Have nobody take the room of which an upload of unknown length may want more; before its row is locked."""
     if upload.length is None:
         hold_room(tx, at.kind, upload.draft.name.tenant)
 
