@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-DEBIAN := redis-server postgresql gcc libc6-dev fuse3 curl procps git openssh-client util-linux mount nodejs npm strace jq
+DEBIAN := redis-server postgresql gcc libc6-dev fuse3 curl procps git openssh-client util-linux mount strace jq \
+	$(shell command -v node > /dev/null || echo nodejs) $(shell command -v npm > /dev/null || echo npm)  # other makers' nodejs brings npm along
 
 export DEBIAN_FRONTEND := noninteractive
 export PIP_DISABLE_PIP_VERSION_CHECK := 1

@@ -42,11 +42,12 @@ async def two_deletes(world):
         assert codes(outcomes, "one", "other") == ["OBJECT_NOT_FOUND"], outcomes
 
     world.judge = judge
-    return {
-        "one": world.delete("one", made.object.id),
-        "other": world.delete("other", made.object.id),
-        "collect": world.collect("collect"),
-    }
+    return {"one": world.delete("one", made.object.id), "other": world.delete("other", made.object.id)}
+
+
+async def two_deletes_and_collection(world):
+    """The same, and the collector runs."""
+    return {**await two_deletes(world), "collect": world.collect("collect")}
 
 
 async def damaged(world):

@@ -22,6 +22,10 @@ class SharedBytes:
         """Bytes without a reference are collected while the same bytes come."""
         await self.race(scenarios.collection)
 
+    async def test_two_deletes(self):
+        """Of two deletes of an object one is too late, and is counted by nobody."""
+        await self.race(scenarios.two_deletes)
+
     async def test_moves_and_delete(self):
         """An object moves to another class while it is deleted."""
         await self.race(scenarios.moves_and_delete)
@@ -58,9 +62,9 @@ class ThreeAtOnce:
         """The last reference goes and is collected while the same bytes come."""
         await self.race(scenarios.last_reference_and_collection)
 
-    async def test_two_deletes(self):
+    async def test_two_deletes_and_collection(self):
         """Of two deletes of an object one is too late, and its bytes stay for the tenant who shares them."""
-        await self.race(scenarios.two_deletes)
+        await self.race(scenarios.two_deletes_and_collection)
 
     async def test_damaged(self):
         """Bytes that are damaged where they are stored are healed by the same bytes, and never given."""
@@ -108,8 +112,14 @@ class Collected:
 
     sizes = (SMALL,)
     test_last_reference_and_collection = ThreeAtOnce.test_last_reference_and_collection
-    test_two_deletes = ThreeAtOnce.test_two_deletes
     test_adopted = ThreeAtOnce.test_adopted
+
+
+class CollectedOrNot:
+    """Those of `SharedBytes` that are always run on buckets."""
+
+    test_last_reference = SharedBytes.test_last_reference
+    test_collection = SharedBytes.test_collection
 
 
 class SqliteTests(SharedBytes, SharedKeys, RaceCase):
@@ -138,7 +148,7 @@ class PostgresThreeTests(ThreeAtOnce if FULL else Collected, RaceCase):
     preemptions = 1
 
 
-class BucketTests(SharedBytes, RaceCase):
+class BucketTests(SharedBytes if FULL else CollectedOrNot, RaceCase):
     """The orders of whole transactions, and of calls of two buckets, in which one operation is interrupted."""
 
     backend = "postgresql+s3"
@@ -212,6 +222,7 @@ class MutationTests(RaceCase):
             raise Missing("gone")
 
         self.patch(Objects, "find", find)
+        self.preemptions = 1
         self.assertIn("not found", await self.noticed(scenarios.moves_and_read, LARGE))
 
 
