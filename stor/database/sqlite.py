@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, TypeVar
 
 from twisted.application.service import Service
@@ -40,7 +41,7 @@ class Sqlite(Service):
         self._mover: CheckpointSession | None = None
         self._idle: deque[ReadSession] = deque()
         self._emptied_at = self._moved_at = 0
-        self._is_moving = False
+        self._is_moving, self._at_log = False, Lock()
 
     def __repr__(self) -> str:
         return f"<Sqlite {self._path}>"
@@ -125,20 +126,22 @@ class Sqlite(Service):
     def _look_at_log(self, size: int) -> None:
         """Keep the log short: moved into the database bit by bit, and emptied when it has become long all the same."""
         self._emptied_at, self._moved_at = min(self._emptied_at, size), min(self._moved_at, size)
-        if self._is_moving:
-            return
         if size > self._emptied_at + LOG_BYTES:  # who reads for long is waited for once in so many bytes
             Deferred.fromCoroutine(self._writing.run(self._empty_log))  # behind the answers, before the next group
-        elif size > self._moved_at + MOVED_BYTES:
+        elif size > self._moved_at + MOVED_BYTES and not self._is_moving:
             self._is_moving, self._moved_at = True, size
             Deferred.fromCoroutine(self._move_log())
 
     async def _move_log(self) -> None:
         try:
             if self._mover is not None:
-                await self._moving.run(self._mover.move_log)
+                await self._moving.run(self._move, self._mover)
         finally:
             self._is_moving = False
+
+    def _move(self, mover: CheckpointSession) -> None:
+        with self._at_log:
+            mover.move_log()
 
     def _commit_now(self, works: Sequence[Work]) -> tuple[list[Outcome], int]:
         if self._session is None:
@@ -147,7 +150,8 @@ class Sqlite(Service):
 
     def _empty_log(self) -> None:
         if self._session is not None:
-            self._session.empty_log()
+            with self._at_log:  # writers wait for who moves it: or a slow disk would let it grow for ever
+                self._session.empty_log()
             self._emptied_at = self._session.log_bytes()
 
     def _read(self, work: Callable[[Transaction], T]) -> T:
