@@ -91,13 +91,7 @@ class Abandon(Service):
 def _look_after(config: Config, objects: Objects, metrics: Metrics, house: House, reactor: Any) -> None:
     """Put in the house who collects, sweeps and hashes again."""
     said = config.objects
-    gc = GcSettings(
-        interval=said.gc_interval_seconds,
-        batch=said.gc_batch,
-        grace_seconds=said.gc_grace_seconds,
-        deleted_seconds=said.deleted_seconds,
-    )
-    house.add(Collector(objects, gc, metrics, reactor))
+    house.add(Collector(objects, gc_settings(config), metrics, reactor))
     house.add(Sweeper(objects, reactor))
     if said.scrub_bytes_per_second:
         house.add(Scrubber(objects, ScrubSettings(said.scrub_bytes_per_second, said.scrub_days), reactor))
@@ -114,6 +108,17 @@ def alone(config: Config, reactor: Any) -> tuple[Stack, Objects]:
     for service in (database, *stores.values(), objects):
         stack.add(service)
     return stack, objects
+
+
+def gc_settings(config: Config) -> GcSettings:
+    """Give how the collector works."""
+    said = config.objects
+    return GcSettings(
+        interval=said.gc_interval_seconds,
+        batch=said.gc_batch,
+        grace_seconds=said.gc_grace_seconds,
+        deleted_seconds=said.deleted_seconds,
+    )
 
 
 def folders(config: Config) -> Mapping[StorageClass, Path]:

@@ -36,21 +36,18 @@ def gc(path: Path | None, grace: float | None, *, as_json: bool) -> None:
     config, counts = settings(path), dict[str, int]()
 
     async def main(objects: "Objects", reactor: Any) -> None:
-        from stor.objects.collector import Collector, GcSettings  # noqa: PLC0415 - it takes a while to load
+        from stor.assembly.objects import gc_settings  # noqa: PLC0415 - it takes a while to load
+        from stor.objects.collector import Collector  # noqa: PLC0415
         from stor.objects.ownership import owns  # noqa: PLC0415
         from stor.objects.sweeper import sweep  # noqa: PLC0415
 
-        said = config.objects
-        wanted = GcSettings(
-            batch=said.gc_batch, grace_seconds=said.gc_grace_seconds, deleted_seconds=said.deleted_seconds
-        )
         files = 0
         for storage_class, store in objects.stores.items():
             if await owns(objects.database, storage_class, store):
                 files += await sweep(objects, storage_class)
             else:
                 click.echo(f"the {storage_class} store belongs to another database: left alone", err=True)
-        collected = await Collector(objects, wanted, objects.metrics, reactor).run(grace)
+        collected = await Collector(objects, gc_settings(config), objects.metrics, reactor).run(grace)
         counts.update(files=files, **asdict(collected))
 
     beside(config, main)

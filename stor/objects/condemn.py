@@ -10,7 +10,7 @@ from stor.database.promise import Transaction
 from stor.errors import Failed
 from stor.objects.pace import timed
 from stor.objects.records import StorageClass
-from stor.objects.rows import SKIP_LOCKED
+from stor.objects.rows import DOOM, RELEASE, SKIP_LOCKED
 
 # `state <> 'COMMITTED'` and `idle_since IS NOT NULL` are said so that SQLite may use the indexes that have them.
 _DELETING = (
@@ -18,15 +18,11 @@ _DELETING = (
     " ORDER BY updated_at, id LIMIT ?"
 )
 _SETTLE = "UPDATE object SET state = 'DELETED', blob = NULL, updated_at = ? WHERE id = ? AND state = 'DELETING'"
-_RELEASE = (
-    "UPDATE object_blob SET refs = refs - ?, idle_since = CASE WHEN refs = ? THEN ? ELSE idle_since END WHERE id = ?"
-)
 _IDLE = (
     "SELECT id, copy, class FROM object_blob WHERE idle_since IS NOT NULL AND idle_since <= ? AND refs = 0"
     " AND NOT EXISTS (SELECT 1 FROM object_hold WHERE until > ?) ORDER BY idle_since LIMIT ?"
 )
 _CONDEMN = "DELETE FROM object_blob WHERE id = ? AND refs = 0 AND idle_since <= ?"
-_DOOM = "INSERT INTO object_doomed (copy, class, due, claimed_until) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING"
 _DELETED = (
     "SELECT id FROM object WHERE state = 'DELETED' AND state <> 'COMMITTED' AND updated_at <= ?"
     " ORDER BY updated_at, id LIMIT ?"
@@ -40,7 +36,7 @@ def settle(tx: Transaction, kind: str, until: int, now: int, most: int) -> int:
     found = tx.execute(_DELETING + SKIP_LOCKED[kind], (until, most))
     _all(tx.many(_SETTLE, [(now, object_id) for object_id, _ in found]), len(found))
     counts = Counter(blob for _, blob in found if blob is not None)
-    tx.many(_RELEASE, [(counts[blob], counts[blob], now, blob) for blob in sorted(counts)])
+    tx.many(RELEASE, [(counts[blob], counts[blob], now, blob) for blob in sorted(counts)])
     return len(found)
 
 
@@ -54,7 +50,7 @@ def condemn(tx: Transaction, kind: str, until: int, now: int, due: Mapping[Stora
     """
     found = tx.execute(_IDLE + SKIP_LOCKED[kind], (until, now, most))
     _all(tx.many(_CONDEMN, [(blob, until) for blob, _, _ in sorted(found)]), len(found))
-    tx.many(_DOOM, [(copy, each, due[StorageClass(each)]) for _, copy, each in found if copy is not None])
+    tx.many(DOOM, [(copy, each, due[StorageClass(each)]) for _, copy, each in found if copy is not None])
     return len(found)
 
 

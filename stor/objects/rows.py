@@ -44,6 +44,10 @@ _OWNERS = {
     )
     for kind, each in _EACH.items()
 }
+RELEASE = (
+    "UPDATE object_blob SET refs = refs - ?, idle_since = CASE WHEN refs = ? THEN ? ELSE idle_since END WHERE id = ?"
+)
+DOOM = "INSERT INTO object_doomed (copy, class, due, claimed_until) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING"
 _INSERT = (
     "INSERT INTO object (id, tenant, namespace, key, slot, state, class, blob, digest, size, content_type, metadata,"
     " created_at, updated_at"
@@ -227,19 +231,12 @@ def refer(tx: Transaction, blob_id: int) -> None:
 
 def release(tx: Transaction, blob_id: int, count: int, now: int) -> None:
     """Count so many references less; a blob without any is idle from `now` on."""
-    tx.execute(
-        "UPDATE object_blob SET refs = refs - ?, idle_since = CASE WHEN refs = ? THEN ? ELSE idle_since END"
-        " WHERE id = ?",
-        (count, count, now, blob_id),
-    )
+    tx.execute(RELEASE, (count, count, now, blob_id))
 
 
 def doom(tx: Transaction, copy: str, storage_class: StorageClass, due: int) -> None:
     """Have a copy that nothing refers to removed from `due` on."""
-    tx.execute(
-        "INSERT INTO object_doomed (copy, class, due, claimed_until) VALUES (?, ?, ?, 0) ON CONFLICT DO NOTHING",
-        (copy, storage_class.value, due),
-    )
+    tx.execute(DOOM, (copy, storage_class.value, due))
 
 
 def give_up(tx: Transaction, object_id: str, due: int) -> bool:
